@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "stream/stream.h"
+
+/*
+ * A range of bytes that can be exported: a disk, later a part of one, or one with an overlay.
+ * Every layer is one more object of this shape around another.
+ */
+struct image;
+
+struct image_ops {
+	void (*close)(struct image *image);
+	void (*submit)(struct image *image, struct read *read);
+	void (*cancel)(struct image *image, struct read *read);
+	bool (*next_extent)(struct image *image, uint64_t off, uint64_t *ret_end);
+};
+
+struct image {
+	const struct image_ops *ops;
+	uint64_t size; /* bytes */
+};
+
+/**
+ * image_disk_open - a stream as an image
+ *
+ * @stream:  lent
+ * @pad_to:  zeros behind the end up to a multiple of this (a power of two); 1 = none.  Block
+ *           devices need 512
+ */
+int image_disk_open(struct stream *stream, uint32_t pad_to, struct image **ret,
+		    struct err *err) MUST_CHECK;
+void image_close(struct image *image);
+
+/* As stream_submit(); a read that reaches behind the end is the caller's mistake. */
+void image_submit(struct image *image, struct read *read);
+void image_cancel(struct image *image, struct read *read);
+bool image_next_extent(struct image *image, uint64_t off, uint64_t *ret_end);
+
+/* Waits: for set-up and tests.  0 or a negative errno. */
+int image_pread(struct image *image, void *buf, size_t len, uint64_t off, struct deadline until,
+		struct err *err) MUST_CHECK;

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "crypto/crypt_key.h"
+#include "format/index.h"
+#include "format/manifest.h"
+#include "source/source.h"
+#include "util/failure.h"
+
+/* Where to look and how to get in: the options that several commands share. */
+struct repository_options {
+	const char *const *repositories; /* as given, the first is asked first; none: PBS_REPOSITORY */
+	size_t n_repositories;
+	const char *ns;	      /* NULL: PBS_NAMESPACE, else the root */
+	const char *keyfile;  /* NULL: the default key file, where there is one */
+	const char *chunks;   /* --chunks: the "snapshot" is an index file */
+	bool allow_unsigned;
+	void (*say)(void *user, const char *line); /* warnings and notes, one line each; not NULL */
+	void *user;
+};
+
+/* The namespace these options mean, checked; "" = root. */
+int repository_namespace(const struct repository_options *options, const char **ret,
+			 struct err *err) MUST_CHECK;
+
+/**
+ * repository_open - the source a repository string names
+ *
+ * An absolute or "./" path is a datastore directory.
+ *
+ * Errors:  -EINVAL  no repository given (the message names the unset variable and that sudo
+ *                   drops it), or a string that is none
+ *          -ENOENT, -ENOTDIR, -EACCES
+ */
+int repository_open(const struct repository_options *options, struct source **ret,
+		    struct failure *why) MUST_CHECK;
+
+/* One archive of a snapshot, opened and checked: all a stream needs. */
+struct backup {
+	struct source *source;
+	struct crypt_key *key;	   /* NULL = none needed */
+	struct manifest *manifest; /* NULL: a loose index without one */
+	char *ns;
+	char snapshot[SNAPSHOT_TEXT_SIZE];
+	char archive[ARCHIVE_NAME_SIZE]; /* as a user writes it: "drive-scsi0.img" */
+	struct index index;
+	const struct crypt_key *stream_key; /* @key when the archive is encrypted, else NULL */
+	uint8_t *map;
+	size_t map_len;
+};
+
+/**
+ * backup_open - everything between the words of a user and verified chunks
+ *
+ * @snapshot:  "vm/100/2026-01-02T03:04:05Z", or "vm/100" for its newest finished snapshot, whose
+ *             name is then said; with --chunks the path of an index file
+ * @archive:   as archive_server_name() takes it; NULL with --chunks
+ *
+ * Takes the snapshot's shared lock, checks manifest (is it the snapshot that was asked for),
+ * fingerprint and signature, copies the index to an unlinked file that is not on tmpfs, compares
+ * its size and csum with the manifest and maps that copy.
+ *
+ * Errors:  -ENOENT with candidates; -EAGAIN not finished; -EBUSY locked; -ENOKEY, -EKEYREJECTED;
+ *          -EBADMSG; -EISDIR an archive that is mounted, not mapped (.pxar); -EINVAL no image
+ */
+int backup_open(const struct repository_options *options, const char *snapshot, const char *archive,
+		struct backup **ret, struct failure *why) MUST_CHECK;
+void backup_close(struct backup *backup);
+static inline void backup_closep(struct backup **backup)
+{
+	backup_close(*backup);
+}

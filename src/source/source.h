@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "crypto/sha256.h"
+#include "format/snapshot.h"
+#include "util/bufpool.h"
+#include "util/deadline.h"
+#include "util/err.h"
+#include "util/pool.h"
+#include "util/strv.h"
+
+/*
+ * Who has the chunks: a datastore directory, loose files, later a server or a bucket.
+ *
+ * Two halves.  Set-up calls (lists, snapshot, files) may block and are made by one thread at a
+ * time.  Chunks are fetched: source_fetch() returns at once, the answer comes by a call from any
+ * thread.  A source never looks into a blob; whether it was good, the stream tells it.
+ */
+struct source;
+
+/* One chunk on its way.  Embedded by the caller, untouched by it until @done. */
+struct fetch {
+	/* set by the caller */
+	uint8_t digest[DIGEST_SIZE];
+	size_t max_len;		  /* a longer blob is -EBADMSG; nothing of it is kept */
+	uint32_t skip_origins;	  /* bit n: origin n has given a bad one already */
+	enum priority priority;
+	struct deadline until;	  /* a source that waits for a server gives up then */
+	struct bufpool *pool;	  /* where @raw comes from */
+	void (*done)(struct fetch *fetch); /* exactly once, no lock held, maybe before
+					      source_fetch() returns */
+
+	/* set by the source before done */
+	int result;	/* 0, -ENOENT nobody has it, -EBADMSG damage seen by the source, -errno */
+	struct err err;
+	struct mem raw; /* the blob, given to the caller; none unless result is 0 */
+	size_t raw_len;
+	unsigned origin; /* 0 … 31: who gave it */
+
+	/* the source's own while it is on its way */
+	struct job job;
+	void *owner;
+};
+
+struct snapshot_file {
+	char name[ARCHIVE_NAME_SIZE]; /* on the server */
+	uint64_t size;		      /* of the file as stored */
+};
+
+struct snapshot_info {
+	struct snapshot snapshot;
+	bool is_finished, is_protected;
+	struct snapshot_file *files;
+	size_t n_files;
+};
+
+struct group_info {
+	struct group group;
+	char *owner; /* NULL = unknown */
+	size_t n_snapshots;
+	bool has_finished;
+	int64_t last_time; /* of the newest finished snapshot, else of the newest */
+};
+
+struct group_list {
+	struct group_info *items;
+	size_t n, cap;
+};
+
+struct snapshot_list {
+	struct snapshot_info *items;
+	size_t n, cap;
+};
+
+#define GROUP_LIST_EMPTY    ((struct group_list){ 0 })
+#define SNAPSHOT_LIST_EMPTY ((struct snapshot_list){ 0 })
+void group_list_deinit(struct group_list *list);
+void snapshot_list_deinit(struct snapshot_list *list);
+
+/* What a source of any kind can do; the functions below call these. */
+struct source_ops {
+	void (*close)(struct source *source);
+	int (*list_namespaces)(struct source *source, struct strv *ret, struct err *err);
+	int (*list_groups)(struct source *source, const char *ns, struct group_list *ret,
+			   struct err *err);
+	int (*list_snapshots)(struct source *source, const char *ns, const struct group *group,
+			      struct snapshot_list *ret, struct err *err);
+	int (*open_snapshot)(struct source *source, const char *ns, const struct snapshot *snapshot,
+			     struct err *err);
+	int (*read_blob)(struct source *source, const char *name, uint8_t **ret, size_t *ret_len,
+			 struct err *err);
+	int (*copy_index)(struct source *source, const char *name, int to_fd, uint64_t *ret_len,
+			  struct err *err);
+	void (*fetch)(struct source *source, struct fetch *fetch);
+	void (*raise)(struct source *source, struct fetch *fetch, enum priority priority);
+	void (*verdict)(struct source *source, const struct fetch *fetch, bool is_good);
+};
+
+/* The part all sources begin with. */
+struct source {
+	const struct source_ops *ops;
+	char *name; /* the repository as a user would write it */
+};
+
+void source_close(struct source *source);
+static inline void source_closep(struct source **source)
+{
+	source_close(*source);
+}
+
+/**
+ * source_list_namespaces - all below the root, parents before children, without the root
+ *
+ * Errors:  -errno; a name out of grammar is left out, not an error
+ */
+int source_list_namespaces(struct source *source, struct strv *ret, struct err *err) MUST_CHECK;
+
+/* Sorted.  -ENOENT: no such namespace. */
+int source_list_groups(struct source *source, const char *ns, struct group_list *ret,
+		       struct err *err) MUST_CHECK;
+
+/* Sorted; @group NULL = all.  -ENOENT: no such namespace or group. */
+int source_list_snapshots(struct source *source, const char *ns, const struct group *group,
+			  struct snapshot_list *ret, struct err *err) MUST_CHECK;
+
+/**
+ * source_open_snapshot - what the later calls are about; keeps it from being removed
+ *
+ * Holds a shared lock on the snapshot, where the kind of source has one, until source_close().
+ * Once per source.
+ *
+ * Errors:  -ENOENT  no such snapshot
+ *          -EBUSY   somebody removes or writes it
+ *          -EAGAIN  it is not finished: there is no manifest
+ */
+int source_open_snapshot(struct source *source, const char *ns, const struct snapshot *snapshot,
+			 struct err *err) MUST_CHECK;
+
+/**
+ * source_read_blob - a whole .blob file of the open snapshot, envelope included
+ *
+ * Errors:  -ENOENT; -EBADMSG longer than a blob may be
+ */
+int source_read_blob(struct source *source, const char *name, uint8_t **ret, size_t *ret_len,
+		     struct err *err) MUST_CHECK;
+
+/* Append an index file of the open snapshot to @to_fd.  -ENOENT; -EBADMSG too long. */
+int source_copy_index(struct source *source, const char *name, int to_fd, uint64_t *ret_len,
+		      struct err *err) MUST_CHECK;
+
+/* See struct fetch. */
+void source_fetch(struct source *source, struct fetch *fetch);
+
+/* A fetch on its way has become more urgent. */
+void source_raise(struct source *source, struct fetch *fetch, enum priority priority);
+
+/* The blob of @fetch was good, or was not: its origin learns it. */
+void source_verdict(struct source *source, const struct fetch *fetch, bool is_good);

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "crypto/crypt_key.h"
+#include "format/index.h"
+#include "source/source.h"
+#include "stream/chunk.h"
+#include "util/deadline.h"
+#include "util/err.h"
+#include "util/list.h"
+#include "util/pool.h"
+
+/*
+ * An index read as one range of bytes, every byte verified.  The shape of a read at every layer
+ * above: submit(object, read); the answer comes by read->done, from any thread, perhaps before
+ * submit returns.  No thread waits for a fetch.
+ */
+struct read;
+
+/* Some bytes of the answer, inside a chunk that the read holds, or zeros. */
+struct segment {
+	const uint8_t *data;
+	size_t len;
+	struct chunk *chunk; /* held until read_release(); NULL for zeros */
+};
+
+/* A segment that is not there yet, on the list of the entry that will bring it. */
+struct waiter {
+	struct list node;
+	struct read *read;
+	unsigned n_segment;
+};
+
+#define READ_INLINE_SEGMENTS 4
+
+/*
+ * One read.  Embedded by who asks; the first block is set before submit, nothing is touched
+ * until done.  Afterwards, read_release().
+ */
+struct read {
+	uint64_t off;
+	size_t len; /* off + len is inside the image; READ_MAX at most */
+	enum priority priority;
+	struct deadline until; /* then done is called with -ETIMEDOUT */
+	void (*done)(struct read *read);
+	void *user;
+
+	/* the answer: valid from done until read_release() */
+	int result; /* 0, or a negative errno: then there are no bytes at all */
+	struct err err;
+	struct segment *segments;
+	unsigned n_segments;
+
+	/* the stream's own */
+	struct stream *stream;
+	struct list node;	/* in order of deadline */
+	unsigned n_missing;
+	bool is_over;
+	struct segment inline_segments[READ_INLINE_SEGMENTS];
+	struct waiter inline_waiters[READ_INLINE_SEGMENTS];
+	struct waiter *waiters;
+};
+
+#define READ_MAX (16u << 20) /* bytes of one read */
+
+/* Give back what the answer holds. */
+void read_release(struct read *read);
+
+/* What all streams of a process share: memory cache, decode threads, buffers. */
+struct stream_shared;
+
+struct stream_limits {
+	uint64_t cache_size;	/* bytes of decoded chunks kept; at least one chunk is */
+	unsigned n_decoders;	/* 0 = as many as the machine has processors */
+	size_t typical_chunk;	/* bytes; sizes the buffers */
+};
+
+#define STREAM_CACHE_DEFAULT (256ull << 20)
+
+int stream_shared_new(const struct stream_limits *limits, struct stream_shared **ret,
+		      struct err *err) MUST_CHECK;
+/* After all its streams are closed. */
+void stream_shared_free(struct stream_shared *shared);
+/* Give idle buffers back to the system; with @drop_cache the cached chunks as well. */
+void stream_shared_trim(struct stream_shared *shared, bool drop_cache);
+
+struct stream_stats {
+	uint64_t read_bytes;	 /* asked for and answered */
+	uint64_t fetched_bytes;	 /* blobs as stored */
+	uint64_t fetched_chunks;
+	uint64_t cache_hits;	 /* chunk wanted, and there or on its way already */
+	uint64_t damaged_chunks; /* different ones that could not be had, or did not verify */
+};
+
+/* A chunk that could not be had from anyone.  Once per chunk; from a decode thread. */
+struct damage {
+	const uint8_t *digest;
+	uint64_t off, len; /* the first place in the stream where it was wanted */
+	const struct err *err;
+};
+
+struct stream_options {
+	struct source *source;	     /* lent; outlives the stream */
+	const struct index *index;   /* lent */
+	const struct crypt_key *key; /* lent; NULL: chunks are not encrypted */
+	size_t read_ahead;	     /* bytes at most; 0 = none */
+	void (*damaged)(void *user, const struct damage *damage); /* may be NULL */
+	void *user;
+};
+
+#define STREAM_READ_AHEAD_DEFAULT (32u << 20)
+
+int stream_open(struct stream_shared *shared, const struct stream_options *options,
+		struct stream **ret, struct err *err) MUST_CHECK;
+
+/* Fails what is under way with -ESHUTDOWN, waits until the source and the decoders let go. */
+void stream_close(struct stream *stream);
+
+uint64_t stream_size(const struct stream *stream);
+
+void stream_submit(struct stream *stream, struct read *read);
+
+/* done will be called with -ECANCELED, unless it was or is being called already. */
+void stream_cancel(struct stream *stream, struct read *read);
+
+/* From now on every read fails with -ESHUTDOWN, those under way as well. */
+void stream_shutdown(struct stream *stream);
+
+/*
+ * stream_next_extent - how far it goes on like this from @off
+ *
+ * Returns: true: bytes known to be zero without a fetch, false: data; *ret_end is where that ends
+ */
+bool stream_next_extent(const struct stream *stream, uint64_t off, uint64_t *ret_end);
+
+void stream_get_stats(const struct stream *stream, struct stream_stats *ret);

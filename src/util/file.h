@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "util/err.h"
+
+/* All of @len unless the file ends first; bytes read, or -errno.  Retries EINTR. */
+ssize_t pread_full(int fd, void *buf, size_t len, uint64_t off);
+
+/* 0 or -errno; SIGPIPE-free on sockets is the caller's matter. */
+int write_full(int fd, const void *buf, size_t len);
+
+/*
+ * read_fd - everything from the position on
+ *
+ * @max:  refuse with -EFBIG when there is more; protects memory from endless pipes
+ * @ret:  given, free(); NUL behind @ret_len
+ */
+int read_fd(int fd, size_t max, uint8_t **ret, size_t *ret_len, struct err *err) MUST_CHECK;
+int read_file_at(int dir_fd, const char *name, int open_flags, size_t max, uint8_t **ret,
+		 size_t *ret_len, struct err *err) MUST_CHECK;
