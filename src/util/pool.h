@@ -31,7 +31,8 @@ struct pool_options {
 
 /*
  * Threads that run jobs.  Threads are started by the jobs that need them, so an idle pool has
- * none; started ones sleep without a timeout.
+ * none; started ones sleep without a timeout.  A job that is on no pool must have been list_init()ed
+ * at its node before pool_raise() is called.
  */
 int pool_new(const struct pool_options *options, struct pool **ret, struct err *err) MUST_CHECK;
 

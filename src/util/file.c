@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "util/file.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "util/bytes.h"
+
+ssize_t pread_full(int fd, void *buf, size_t len, uint64_t off)
+{
+	size_t have = 0;
+	while (have < len) {
+		ssize_t n = pread(fd, (char *)buf + have, len - have, (off_t)(off + have));
+		if (n == 0)
+			break;
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		have += (size_t)n;
+	}
+	return (ssize_t)have;
+}
+
+int write_full(int fd, const void *buf, size_t len)
+{
+	size_t have = 0;
+	while (have < len) {
+		ssize_t n = write(fd, (const char *)buf + have, len - have);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		have += (size_t)n;
+	}
+	return 0;
+}
+
+int read_fd(int fd, size_t max, uint8_t **ret, size_t *ret_len, struct err *err)
+{
+	CLEANUP(freep) uint8_t *data = NULL;
+	size_t have = 0, cap = 0;
+	for (;;) {
+		if (have == cap) {
+			/* one byte more than allowed shows that there is more; one for the NUL */
+			cap = min_size(cap ? 2 * cap : 4096, max + 1);
+			uint8_t *larger = realloc(data, cap + 1);
+			if (!larger)
+				return err_set(err, -ENOMEM, "no memory for %zu bytes of a file", cap);
+			data = larger;
+		}
+		ssize_t n = read(fd, data + have, cap - have);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_errno(err, -errno, "cannot read");
+		if (n == 0)
+			break;
+		have += (size_t)n;
+		if (have > max)
+			return err_set(err, -EFBIG, "longer than %zu bytes", max);
+	}
+	data[have] = '\0';
+	*ret = STEAL(data);
+	*ret_len = have;
+	return 0;
+}
+
+int read_file_at(int dir_fd, const char *name, int open_flags, size_t max, uint8_t **ret,
+		 size_t *ret_len, struct err *err)
+{
+	CLEANUP(closep) int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | open_flags);
+	if (fd < 0)
+		return err_errno(err, -errno, "cannot open %s", name);
+	int r = read_fd(fd, max, ret, ret_len, err);
+	return r < 0 ? err_while(err, r, "reading %s", name) : 0;
+}
