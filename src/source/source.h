@@ -103,7 +103,8 @@ struct source_ops {
 /* The part all sources begin with. */
 struct source {
 	const struct source_ops *ops;
-	char *name; /* the repository as a user would write it */
+	char *name;	    /* the repository as a user would write it */
+	unsigned n_origins; /* who may be asked for a chunk in turn; 0 means 1 */
 };
 
 void source_close(struct source *source);

@@ -21,11 +21,11 @@
  */
 struct read;
 
-/* Some bytes of the answer, inside a chunk that the read holds, or zeros. */
+/* Some bytes of the answer: inside a chunk that the read holds, or zeros (then no chunk). */
 struct segment {
 	const uint8_t *data;
 	size_t len;
-	struct chunk *chunk; /* held until read_release(); NULL for zeros */
+	struct chunk *chunk; /* held until read_release() */
 };
 
 /* A segment that is not there yet, on the list of the entry that will bring it. */
@@ -33,6 +33,7 @@ struct waiter {
 	struct list node;
 	struct read *read;
 	unsigned n_segment;
+	size_t off; /* of the segment inside the chunk */
 };
 
 #define READ_INLINE_SEGMENTS 4
@@ -117,7 +118,10 @@ struct stream_options {
 int stream_open(struct stream_shared *shared, const struct stream_options *options,
 		struct stream **ret, struct err *err) MUST_CHECK;
 
-/* Fails what is under way with -ESHUTDOWN, waits until the source and the decoders let go. */
+/*
+ * Fails what is under way with -ESHUTDOWN, waits until the source and the decoders let go.  Who
+ * submitted reads waits for their done before it calls this.
+ */
 void stream_close(struct stream *stream);
 
 uint64_t stream_size(const struct stream *stream);
@@ -137,4 +141,4 @@ void stream_shutdown(struct stream *stream);
  */
 bool stream_next_extent(const struct stream *stream, uint64_t off, uint64_t *ret_end);
 
-void stream_get_stats(const struct stream *stream, struct stream_stats *ret);
+void stream_get_stats(struct stream *stream, struct stream_stats *ret);

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "stream/internal.h"
+
+#include <string.h>
+
+#include "format/blob.h"
+#include "util/bytes.h"
+
+/*
+ * An entry's way through the source and the decoders.  Runs on whatever thread the source answers
+ * from and on the decode threads; each holds the shared lock only to move the entry on.
+ *
+ *   load_start_more_locked ── source_fetch() ─▶ fetched() ── pool ─▶ decode() ─▶ settle()
+ *                                  ▲                                   │
+ *                                  └── the next origin, if this one's ─┘
+ *                                      blob was bad
+ *
+ * While a load is on its way nobody else frees the entry or touches its fetch.
+ */
+static void fetched(struct fetch *fetch);
+static void decode(struct job *job, void *worker);
+
+void todo_init(struct todo *todo)
+{
+	list_init(&todo->loads);
+	list_init(&todo->reads);
+	todo->n_evicted = 0;
+}
+
+void todo_run(struct todo *todo)
+{
+	for (size_t i = 0; i < todo->n_evicted; i++)
+		chunk_unref(todo->evicted[i]);
+	struct list *node;
+	while ((node = list_pop(&todo->loads))) {
+		struct entry *entry = CONTAINER_OF(node, struct entry, node);
+		source_fetch(entry->stream->options.source, &entry->fetch);
+	}
+	while ((node = list_pop(&todo->reads))) {
+		struct read *read = CONTAINER_OF(node, struct read, node);
+		read->done(read);
+	}
+}
+
+void load_enqueue_locked(struct stream *stream, struct entry *entry)
+{
+	entry->stream = stream;
+	entry->is_ahead = entry->priority != PRIORITY_DEMAND;
+	if (entry->is_ahead)
+		stream->ahead_bytes += entry->key.len;
+	list_append(&stream->shared->queue[entry->priority], &entry->node);
+}
+
+void load_raise_locked(struct stream_shared *shared, struct entry *entry, enum priority priority)
+{
+	if (entry->state == ENTRY_READY || priority >= entry->priority)
+		return;
+	entry->priority = priority;
+	if (entry->state == ENTRY_QUEUED) {
+		list_remove(&entry->node);
+		list_append(&shared->queue[priority], &entry->node);
+	} else if (entry->state == ENTRY_FETCHING) {
+		source_raise(entry->stream->options.source, &entry->fetch, priority);
+	} else {
+		pool_raise(shared->decoders, &entry->decode, priority);
+	}
+}
+
+/* No longer counted as read-ahead: it settled, or is gone. */
+static void forget_ahead_locked(struct entry *entry)
+{
+	if (!entry->is_ahead)
+		return;
+	entry->stream->ahead_bytes -= entry->key.len;
+	entry->is_ahead = false;
+}
+
+static void start_load_locked(struct stream_shared *shared, struct entry *entry, struct todo *todo)
+{
+	list_remove(&entry->node);
+	entry->state = ENTRY_FETCHING;
+	shared->n_loads++;
+	shared->n_ahead_loads += entry->is_ahead;
+	entry->stream->n_loads++;
+	todo->n_evicted += cache_make_room(&shared->cache, entry->key.len,
+					   todo->evicted + todo->n_evicted,
+					   ARRAY_LEN(todo->evicted) - todo->n_evicted);
+	entry->fetch = (struct fetch){
+		.max_len = entry->key.len + BLOB_HEADER_ENCRYPTED + 1024,
+		.priority = entry->priority,
+		.until = DEADLINE_NEVER,
+		.pool = shared->buffers,
+		.done = fetched,
+	};
+	memcpy(entry->fetch.digest, entry->key.digest, DIGEST_SIZE);
+	list_init(&entry->fetch.job.node);
+	list_append(&todo->loads, &entry->node);
+}
+
+static struct entry *next_queued_locked(struct stream_shared *shared)
+{
+	for (int i = 0; i < N_PRIORITIES; i++) {
+		if (list_is_empty(&shared->queue[i]))
+			continue;
+		if (i != PRIORITY_DEMAND && shared->n_ahead_loads >= shared->max_ahead_loads)
+			return NULL;
+		return CONTAINER_OF(shared->queue[i].next, struct entry, node);
+	}
+	return NULL;
+}
+
+void load_start_more_locked(struct stream_shared *shared, struct todo *todo)
+{
+	struct entry *entry;
+	while (shared->n_loads < shared->max_loads && (entry = next_queued_locked(shared)))
+		start_load_locked(shared, entry, todo);
+}
+
+static void fail_waiters_locked(struct entry *entry, const struct err *why, struct todo *todo)
+{
+	struct list *node;
+	while ((node = list_pop(&entry->waiters)))
+		read_fail_locked(CONTAINER_OF(node, struct waiter, node)->read, why, todo);
+}
+
+void load_drop_queued_locked(struct stream *stream, const struct err *why, struct todo *todo)
+{
+	struct stream_shared *shared = stream->shared;
+	for (int i = 0; i < N_PRIORITIES; i++) {
+		struct list *node = shared->queue[i].next;
+		while (node != &shared->queue[i]) {
+			struct entry *entry = CONTAINER_OF(node, struct entry, node);
+			node = node->next;
+			if (entry->stream != stream)
+				continue;
+			fail_waiters_locked(entry, why, todo);
+			forget_ahead_locked(entry);
+			cache_remove(&shared->cache, entry);
+		}
+	}
+}
+
+/* The end of a load that is common to good and bad. */
+static void leave_locked(struct stream *stream, struct entry *entry)
+{
+	struct stream_shared *shared = stream->shared;
+	shared->n_loads--;
+	shared->n_ahead_loads -= entry->is_ahead;
+	forget_ahead_locked(entry);
+	if (--stream->n_loads == 0)
+		(void) pthread_cond_broadcast(&stream->idle);
+}
+
+static void settle_good(struct entry *entry, struct chunk *chunk, size_t raw_len)
+{
+	struct stream *stream = entry->stream;
+	struct stream_shared *shared = stream->shared;
+	struct todo todo;
+	todo_init(&todo);
+	{
+		HOLD(&shared->lock);
+		stream->stats.fetched_chunks++;
+		stream->stats.fetched_bytes += raw_len;
+		struct list *node;
+		while ((node = list_pop(&entry->waiters)))
+			read_segment_came_locked(CONTAINER_OF(node, struct waiter, node), chunk,
+						 &todo);
+		leave_locked(stream, entry);
+		cache_settle(&shared->cache, entry, chunk);
+		load_start_more_locked(shared, &todo);
+	}
+	todo_run(&todo);
+}
+
+/* True the first time this chunk is reported. */
+static bool remember_damage_locked(struct stream *stream, const uint8_t digest[static DIGEST_SIZE])
+{
+	enum { MOST = 65536 }; /* then counting ends: a store in that state needs no numbers */
+	for (size_t i = 0; i < stream->n_damaged; i++)
+		if (memcmp(stream->damaged[i], digest, DIGEST_SIZE) == 0)
+			return false;
+	if (stream->n_damaged == stream->cap_damaged) {
+		size_t cap = stream->cap_damaged ? 2 * stream->cap_damaged : 16;
+		void *larger = cap > MOST ? NULL
+					  : reallocarray(stream->damaged, cap, DIGEST_SIZE);
+		if (!larger)
+			return false;
+		stream->damaged = larger;
+		stream->cap_damaged = cap;
+	}
+	memcpy(stream->damaged[stream->n_damaged++], digest, DIGEST_SIZE);
+	stream->stats.damaged_chunks++;
+	return true;
+}
+
+/* Failures that say something about the chunk, not about the moment. */
+static bool is_damage(int code)
+{
+	return code == -EBADMSG || code == -ENOENT || code == -EIO;
+}
+
+static void settle_bad(struct entry *entry, const struct err *why)
+{
+	struct stream *stream = entry->stream;
+	struct stream_shared *shared = stream->shared;
+	struct cache_key key = entry->key;
+	struct damage damage = { .digest = key.digest, .off = entry->off, .len = key.len, .err = why };
+	bool is_news = false;
+	{
+		HOLD(&shared->lock);
+		if (is_damage(why->code))
+			is_news = remember_damage_locked(stream, key.digest);
+	}
+	/* Told before the readers learn it: still inside the load, so the stream is still there. */
+	if (is_news && stream->options.damaged)
+		stream->options.damaged(stream->options.user, &damage);
+
+	struct todo todo;
+	todo_init(&todo);
+	{
+		HOLD(&shared->lock);
+		fail_waiters_locked(entry, why, &todo);
+		cache_give_back_room(&shared->cache, key.len);
+		leave_locked(stream, entry);
+		cache_remove(&shared->cache, entry);
+		load_start_more_locked(shared, &todo);
+	}
+	todo_run(&todo);
+}
+
+/* The source has answered. */
+static void fetched(struct fetch *fetch)
+{
+	struct entry *entry = CONTAINER_OF(fetch, struct entry, fetch);
+	struct stream_shared *shared = entry->stream->shared;
+	if (fetch->result < 0) {
+		struct err why = fetch->err;
+		if (!why.code)
+			(void) err_errno(&why, fetch->result, "cannot fetch a chunk");
+		settle_bad(entry, &why);
+		return;
+	}
+	{
+		HOLD(&shared->lock);
+		entry->state = ENTRY_DECODING;
+		entry->decode.run = decode;
+		entry->decode.priority = entry->priority;
+		list_init(&entry->decode.node);
+	}
+	struct err why = ERR_NONE;
+	if (pool_submit(shared->decoders, &entry->decode, &why) < 0) {
+		bufpool_put(shared->buffers, fetch->raw);
+		settle_bad(entry, &why);
+	}
+}
+
+/* Another origin may have a good one: true = it was asked. */
+static bool ask_next_origin(struct entry *entry)
+{
+	struct source *source = entry->stream->options.source;
+	struct fetch *fetch = &entry->fetch;
+	uint32_t skip = fetch->skip_origins | 1u << fetch->origin;
+	if ((unsigned)__builtin_popcount(skip) >= source->n_origins)
+		return false;
+	{
+		HOLD(&entry->stream->shared->lock);
+		entry->state = ENTRY_FETCHING;
+		list_init(&fetch->job.node);
+	}
+	fetch->skip_origins = skip;
+	fetch->result = 0;
+	fetch->err = ERR_NONE;
+	fetch->raw = MEM_NONE;
+	source_fetch(source, fetch);
+	return true;
+}
+
+static int decode_into(struct entry *entry, struct blob_codec *codec, struct chunk **ret,
+		       struct err *err)
+{
+	struct stream_shared *shared = entry->stream->shared;
+	struct fetch *fetch = &entry->fetch;
+	struct mem raw = fetch->raw;
+	fetch->raw = MEM_NONE;
+	struct mem out = bufpool_get(shared->buffers, entry->key.len);
+	if (!codec || !out.data) {
+		bufpool_put(shared->buffers, raw);
+		bufpool_put(shared->buffers, out);
+		return err_set(err, -ENOMEM, "no memory to decode a chunk");
+	}
+	struct chunk_want want = { .len = entry->key.len, .key = entry->stream->options.key };
+	memcpy(want.digest, entry->key.digest, DIGEST_SIZE);
+	const uint8_t *data = NULL;
+	int r = blob_decode_chunk(codec, raw.data, fetch->raw_len, &want, out.data, &data, err);
+	if (r < 0) {
+		bufpool_put(shared->buffers, raw);
+		bufpool_put(shared->buffers, out);
+		return r;
+	}
+	/* What was stored uncompressed stays where it arrived. */
+	bool is_in_out = data == out.data;
+	bufpool_put(shared->buffers, is_in_out ? raw : out);
+	*ret = chunk_new(shared->buffers, is_in_out ? out : raw, data, entry->key.len);
+	return *ret ? 0 : err_set(err, -ENOMEM, "no memory to keep a chunk");
+}
+
+static void decode(struct job *job, void *worker)
+{
+	struct entry *entry = CONTAINER_OF(job, struct entry, decode);
+	struct source *source = entry->stream->options.source;
+	struct chunk *chunk = NULL;
+	struct err why = ERR_NONE;
+	int r = decode_into(entry, worker, &chunk, &why);
+	if (r == 0 || r == -EBADMSG)
+		source_verdict(source, &entry->fetch, r == 0);
+	if (r == 0)
+		settle_good(entry, chunk, entry->fetch.raw_len);
+	else if (r != -EBADMSG || !ask_next_origin(entry))
+		settle_bad(entry, &why);
+}
