@@ -57,6 +57,7 @@ static void finish_cut(struct read *inner)
 static void submit_cut(struct disk *disk, struct read *read, size_t len)
 {
 	struct cut_read *cut = calloc(1, sizeof *cut);
+	read->stream = NULL;
 	read->waiters = NULL;
 	read->segments = read->inline_segments;
 	read->n_segments = 0;
