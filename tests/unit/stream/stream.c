@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "stream/stream.h"
+
+#include <semaphore.h>
+#include <string.h>
+
+#include "image/image.h"
+#include "memory_source.h"
+#include "unit.h"
+#include "util/bytes.h"
+
+enum { CHUNK = 64 << 10, TAIL = 777 };
+#define SIZE (30ull * CHUNK + TAIL)
+
+/* A stream over a memory source, and reads one can wait for. */
+struct scene {
+	struct memory_source memory;
+	struct stream_shared *shared;
+	struct stream *stream;
+	struct crypt_key *key;
+	unsigned n_damaged;
+	uint64_t damaged_off;
+};
+
+struct asked {
+	struct read read;
+	sem_t done;
+};
+
+static void damaged(void *user, const struct damage *damage)
+{
+	struct scene *s = user;
+	s->n_damaged++;
+	s->damaged_off = damage->off;
+}
+
+static void begin_with(struct scene *s, uint64_t cache_size, size_t read_ahead, bool with_key)
+{
+	memset(s, 0, sizeof *s);
+	uint8_t key[GCM_KEY_SIZE] = { 1, 2, 3 };
+	if (with_key)
+		assert_int_equal(crypt_key_new(key, &s->key, NULL), 0);
+	memory_source_init(&s->memory, SIZE, CHUNK, s->key);
+	struct stream_limits limits = { .cache_size = cache_size, .n_decoders = 2, .typical_chunk = CHUNK };
+	assert_int_equal(stream_shared_new(&limits, &s->shared, NULL), 0);
+	struct stream_options options = {
+		.source = &s->memory.source, .index = &s->memory.index, .key = s->key,
+		.read_ahead = read_ahead, .damaged = damaged, .user = s,
+	};
+	assert_int_equal(stream_open(s->shared, &options, &s->stream, NULL), 0);
+}
+
+static void begin(struct scene *s)
+{
+	begin_with(s, 100 * CHUNK, 0, false);
+}
+
+static void end(struct scene *s)
+{
+	stream_close(s->stream);
+	stream_shared_free(s->shared);
+	memory_source_deinit(&s->memory);
+	crypt_key_free(s->key);
+}
+
+static void answered(struct read *read)
+{
+	(void) sem_post(&CONTAINER_OF(read, struct asked, read)->done);
+}
+
+static void ask(struct scene *s, struct asked *a, uint64_t off, size_t len, struct deadline until)
+{
+	memset(a, 0, sizeof *a);
+	(void) sem_init(&a->done, 0, 0);
+	a->read = (struct read){ .off = off, .len = len, .until = until, .done = answered };
+	stream_submit(s->stream, &a->read);
+}
+
+/* Waits for the answer and compares it with the image. */
+static void expect_bytes(struct scene *s, struct asked *a)
+{
+	(void) sem_wait(&a->done);
+	assert_int_equal(a->read.result, 0);
+	uint64_t at = a->read.off;
+	for (unsigned i = 0; i < a->read.n_segments; i++) {
+		const struct segment *segment = &a->read.segments[i];
+		assert_memory_equal(segment->data, s->memory.image + at, segment->len);
+		at += segment->len;
+	}
+	assert_int_equal(at, a->read.off + a->read.len);
+	read_release(&a->read);
+}
+
+static void expect_failure(struct asked *a, int code)
+{
+	(void) sem_wait(&a->done);
+	assert_int_equal(a->read.result, code);
+	assert_int_equal(a->read.err.code, code);
+	read_release(&a->read);
+}
+
+static void read_right(struct scene *s, uint64_t off, size_t len)
+{
+	struct asked a;
+	ask(s, &a, off, len, DEADLINE_NEVER);
+	expect_bytes(s, &a);
+}
+
+static void read_wrong(struct scene *s, uint64_t off, size_t len, int code)
+{
+	struct asked a;
+	ask(s, &a, off, len, DEADLINE_NEVER);
+	expect_failure(&a, code);
+}
+
+static struct stream_stats stats_of(struct scene *s)
+{
+	struct stream_stats stats;
+	stream_get_stats(s->stream, &stats);
+	return stats;
+}
+
+static void gives_every_range_as_the_image_has_it(void **state)
+{
+	struct scene s;
+	for (int with_key = 0; with_key <= 1; with_key++) {
+		begin_with(&s, 5 * CHUNK, with_key ? 0 : 8 * CHUNK, with_key);
+		read_right(&s, 0, SIZE);
+		read_right(&s, SIZE - 1, 1);
+		read_right(&s, SIZE - TAIL - 1, TAIL + 1);
+		unsigned seed = 1;
+		for (int i = 0; i < 500; i++) {
+			uint64_t off = (uint64_t)rand_r(&seed) % SIZE;
+			size_t len = 1 + (size_t)rand_r(&seed) % (3 * CHUNK);
+			read_right(&s, off, min_u64(len, SIZE - off));
+		}
+		for (uint64_t off = 0; off < SIZE; off += 1000)
+			read_right(&s, off, min_u64(1000, SIZE - off));
+		end(&s);
+	}
+}
+
+static void refuses_what_is_outside(void **state)
+{
+	struct scene s;
+	begin(&s);
+	read_wrong(&s, SIZE, 1, -EINVAL);
+	read_wrong(&s, SIZE - 1, 2, -EINVAL);
+	read_wrong(&s, UINT64_MAX, 1, -EINVAL);
+	read_wrong(&s, 0, (size_t)READ_MAX + 1, -EINVAL);
+	read_right(&s, SIZE, 0);
+	end(&s);
+}
+
+static void never_fetches_zeros(void **state)
+{
+	struct scene s;
+	begin(&s);
+	read_right(&s, 0, SIZE);
+	for (size_t n = 0; n < s.memory.n_chunks; n++)
+		assert_int_equal(s.memory.n_fetched[n], n % 3 != 1);
+	end(&s);
+}
+
+static void knows_where_the_zeros_are(void **state)
+{
+	struct scene s;
+	begin(&s);
+	uint64_t end_off;
+	assert_false(stream_next_extent(s.stream, 5, &end_off));
+	assert_int_equal(end_off, CHUNK);
+	assert_true(stream_next_extent(s.stream, CHUNK + 1, &end_off));
+	assert_int_equal(end_off, 2 * CHUNK);
+	assert_false(stream_next_extent(s.stream, 2 * CHUNK, &end_off));
+	assert_int_equal(end_off, 4 * CHUNK);
+	assert_false(stream_next_extent(s.stream, SIZE - 1, &end_off));
+	assert_int_equal(end_off, SIZE);
+	end(&s);
+}
+
+static void fetches_a_chunk_once_however_many_ask(void **state)
+{
+	struct scene s;
+	struct asked a[50];
+	begin(&s);
+	memory_source_hold(&s.memory);
+	for (size_t i = 0; i < ARRAY_LEN(a); i++)
+		ask(&s, &a[i], i * 10, 100, DEADLINE_NEVER);
+	assert_int_equal(memory_source_n_held(&s.memory), 1);
+	memory_source_release(&s.memory);
+	for (size_t i = 0; i < ARRAY_LEN(a); i++)
+		expect_bytes(&s, &a[i]);
+	assert_int_equal(s.memory.n_fetched[0], 1);
+	assert_int_equal(stats_of(&s).cache_hits, ARRAY_LEN(a) - 1);
+	end(&s);
+}
+
+static void fails_only_what_touches_a_bad_chunk(void **state)
+{
+	struct scene s;
+	begin(&s);
+	s.memory.bad_chunk = 2;
+	s.memory.gone_chunk = 6;
+	read_wrong(&s, 2 * CHUNK, 1, -EBADMSG);
+	read_wrong(&s, 2 * CHUNK - 1, 2, -EBADMSG);
+	read_wrong(&s, 0, SIZE, -EBADMSG);
+	read_wrong(&s, 6 * CHUNK + 5, 1, -ENOENT);
+	read_right(&s, 0, 2 * CHUNK);
+	read_right(&s, 3 * CHUNK, 3 * CHUNK);
+	read_right(&s, 7 * CHUNK, CHUNK);
+	assert_int_equal(s.n_damaged, 2); /* told once each */
+	assert_int_equal(stats_of(&s).damaged_chunks, 2);
+	assert_int_equal(s.damaged_off, 6 * CHUNK);
+	assert_true(s.memory.n_bad > 0);
+	end(&s);
+}
+
+static void reads_a_chunk_that_was_repaired(void **state)
+{
+	struct scene s;
+	begin(&s);
+	s.memory.bad_chunk = 0;
+	read_wrong(&s, 0, 10, -EBADMSG);
+	s.memory.bad_chunk = -1;
+	read_right(&s, 0, 10);
+	s.memory.fail_code = -ENOMEM;
+	read_wrong(&s, 3 * CHUNK, 10, -ENOMEM);
+	s.memory.fail_code = 0;
+	read_right(&s, 3 * CHUNK, 10);
+	assert_int_equal(stats_of(&s).damaged_chunks, 1); /* no memory is no damage */
+	end(&s);
+}
+
+static void asks_the_next_origin_for_a_bad_chunk(void **state)
+{
+	struct scene s;
+	begin(&s);
+	s.memory.source.n_origins = 2;
+	s.memory.bad_chunk = 0;
+	read_right(&s, 0, 10);
+	assert_int_equal(s.memory.n_fetched[0], 2);
+	assert_int_equal(s.n_damaged, 0);
+	end(&s);
+}
+
+static void answers_at_the_deadline_and_goes_on(void **state)
+{
+	struct scene s;
+	struct asked a, b, c;
+	begin(&s);
+	read_right(&s, 3 * CHUNK, 10);
+	memory_source_hold(&s.memory);
+	ask(&s, &a, 0, 10, deadline_in_ms(30));
+	ask(&s, &b, 5, 10, DEADLINE_NEVER);
+	ask(&s, &c, 5, 10, deadline_in_ms(20)); /* sooner, though later asked */
+	expect_failure(&c, -ETIMEDOUT);
+	expect_failure(&a, -ETIMEDOUT);
+	read_right(&s, 3 * CHUNK, 10); /* what is in memory does not wait */
+	memory_source_release(&s.memory);
+	expect_bytes(&s, &b);
+	read_right(&s, 0, 10);
+	assert_int_equal(s.memory.n_fetched[0], 1); /* the late answer was good for something */
+	end(&s);
+}
+
+static void gives_a_read_up_when_told(void **state)
+{
+	struct scene s;
+	struct asked a, b;
+	begin(&s);
+	memory_source_hold(&s.memory);
+	ask(&s, &a, 0, 3 * CHUNK, DEADLINE_NEVER);
+	ask(&s, &b, 0, 3 * CHUNK, DEADLINE_NEVER);
+	stream_cancel(s.stream, &a.read);
+	expect_failure(&a, -ECANCELED);
+	memory_source_release(&s.memory);
+	expect_bytes(&s, &b);
+	end(&s);
+}
+
+static void ends_with_reads_under_way(void **state)
+{
+	struct scene s;
+	struct asked a, b;
+	begin(&s);
+	memory_source_hold(&s.memory);
+	ask(&s, &a, 0, SIZE, DEADLINE_NEVER);
+	ask(&s, &b, 0, 5, deadline_in_ms(3600000));
+	stream_shutdown(s.stream);
+	expect_failure(&a, -ESHUTDOWN);
+	expect_failure(&b, -ESHUTDOWN);
+	read_wrong(&s, 0, 1, -ESHUTDOWN);
+	memory_source_release(&s.memory);
+	end(&s);
+}
+
+static void bounds_what_is_on_its_way(void **state)
+{
+	struct scene s;
+	struct asked a[31];
+	begin_with(&s, 4 * CHUNK, 0, false);
+	memory_source_hold(&s.memory);
+	for (size_t i = 0; i < 31; i++)
+		ask(&s, &a[i], i * CHUNK, 5, DEADLINE_NEVER);
+	/* 21 of them are not zeros; RAW_MAX would allow more of this size, so all are on their way */
+	assert_true(memory_source_n_held(&s.memory) <= 64 + 2);
+	memory_source_release(&s.memory);
+	for (size_t i = 0; i < 31; i++)
+		expect_bytes(&s, &a[i]);
+	end(&s);
+}
+
+static void reads_ahead_of_a_reader_and_loses_nothing(void **state)
+{
+	struct scene s;
+	begin_with(&s, 64 * CHUNK, 8 * CHUNK, false);
+	for (uint64_t off = 0; off + 16384 <= SIZE; off += 16384)
+		read_right(&s, off, 16384);
+	struct stream_stats stats = stats_of(&s);
+	assert_true(stats.fetched_chunks <= s.memory.n_chunks);
+	for (size_t n = 0; n < s.memory.n_chunks; n++)
+		assert_true(s.memory.n_fetched[n] <= 1);
+	end(&s);
+}
+
+/* Many threads, a cache far too small, chunks failing now and then: right bytes or an error. */
+struct hammer {
+	struct scene *s;
+	unsigned seed;
+};
+
+static void *hammer(void *arg)
+{
+	struct hammer *h = arg;
+	for (int i = 0; i < 400; i++) {
+		struct asked a;
+		uint64_t off = (uint64_t)rand_r(&h->seed) % SIZE;
+		uint64_t len = 1 + (uint64_t)rand_r(&h->seed) % (2 * CHUNK);
+		ask(h->s, &a, off, min_u64(len, SIZE - off),
+		    i % 5 ? DEADLINE_NEVER : deadline_in_ms(1));
+		if (i % 7 == 0)
+			stream_cancel(h->s->stream, &a.read);
+		(void) sem_wait(&a.done);
+		if (a.read.result == 0) {
+			(void) sem_post(&a.done);
+			expect_bytes(h->s, &a);
+		} else {
+			read_release(&a.read);
+		}
+	}
+	return NULL;
+}
+
+static void stays_right_under_many_readers(void **state)
+{
+	struct scene s;
+	begin_with(&s, 3 * CHUNK, 2 * CHUNK, false);
+	s.memory.bad_chunk = 9;
+	pthread_t threads[4];
+	struct hammer hammers[4];
+	for (unsigned i = 0; i < 4; i++) {
+		hammers[i] = (struct hammer){ &s, i + 1 };
+		assert_int_equal(pthread_create(&threads[i], NULL, hammer, &hammers[i]), 0);
+	}
+	for (unsigned i = 0; i < 4; i++)
+		(void) pthread_join(threads[i], NULL);
+	end(&s);
+}
+
+static void pads_a_block_device_with_zeros(void **state)
+{
+	struct scene s;
+	begin(&s);
+	struct image *image;
+	assert_int_equal(image_disk_open(s.stream, 512, &image, NULL), 0);
+	uint64_t size = round_up(SIZE, 512), end_off;
+	assert_int_equal(image->size, size);
+	uint8_t got[4096], expected[4096] = { 0 };
+	memcpy(expected, s.memory.image + size - 4096, 4096 - (size - SIZE));
+	assert_int_equal(image_pread(image, got, 4096, size - 4096, DEADLINE_NEVER, NULL), 0);
+	assert_memory_equal(got, expected, 4096);
+	assert_int_equal(image_pread(image, got, 1, size - 1, DEADLINE_NEVER, NULL), 0);
+	assert_int_equal(got[0], 0);
+	assert_true(image_next_extent(image, SIZE, &end_off));
+	assert_int_equal(end_off, size);
+	struct err err;
+	assert_int_equal(image_pread(image, got, 1, size, DEADLINE_NEVER, &err), -EINVAL);
+	image_close(image);
+	end(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(gives_every_range_as_the_image_has_it),
+		TEST(refuses_what_is_outside),
+		TEST(never_fetches_zeros),
+		TEST(knows_where_the_zeros_are),
+		TEST(fetches_a_chunk_once_however_many_ask),
+		TEST(fails_only_what_touches_a_bad_chunk),
+		TEST(reads_a_chunk_that_was_repaired),
+		TEST(asks_the_next_origin_for_a_bad_chunk),
+		TEST(answers_at_the_deadline_and_goes_on),
+		TEST(gives_a_read_up_when_told),
+		TEST(ends_with_reads_under_way),
+		TEST(bounds_what_is_on_its_way),
+		TEST(reads_ahead_of_a_reader_and_loses_nothing),
+		TEST(stays_right_under_many_readers),
+		TEST(pads_a_block_device_with_zeros),
+	};
+	return RUN_TESTS(tests);
+}
