@@ -61,6 +61,19 @@ static void hands_a_buffer_out_again(void **state)
 	bufpool_free(pool);
 }
 
+static void hands_out_large_buffers_whole(void **state)
+{
+	struct bufpool *pool = bufpool_new((4u << 20) + 44, 2);
+	for (int i = 0; i < 8; i++) {
+		struct mem a = bufpool_get(pool, 1), b = bufpool_get(pool, 16u << 20);
+		memset(a.data, 1, a.cap);
+		memset(b.data, 1, b.cap);
+		bufpool_put(pool, a);
+		bufpool_put(pool, b);
+	}
+	bufpool_free(pool);
+}
+
 static void compares_secrets(void **state)
 {
 	struct secret s = SECRET_EMPTY;
@@ -79,6 +92,7 @@ int main(void)
 		TEST(reads_up_to_the_end_and_no_further_than_allowed),
 		TEST(says_how_much_there_was),
 		TEST(hands_a_buffer_out_again),
+		TEST(hands_out_large_buffers_whole),
 		TEST(compares_secrets),
 	};
 	return RUN_TESTS(tests);
