@@ -75,13 +75,14 @@ static void *work(void *arg)
 {
 	struct pool *pool = arg;
 	void *worker = NULL;
-	/* Without its own state (no memory) a worker still runs jobs, which then have to say so. */
-	if (pool->options.init_worker)
-		(void) !pool->options.init_worker(pool->options.user, &worker, NULL);
-
 	struct job *job;
-	while ((job = wait_for_job(pool)))
+	while ((job = wait_for_job(pool))) {
+		/* No memory for its state: the job has to say so, and the next one tries again. */
+		if (!worker && pool->options.init_worker &&
+		    pool->options.init_worker(pool->options.user, &worker, NULL) < 0)
+			worker = NULL;
 		job->run(job, worker);
+	}
 
 	if (pool->options.deinit_worker && worker)
 		pool->options.deinit_worker(worker);
