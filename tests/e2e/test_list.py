@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What there is: namespaces, groups, snapshots, files, mappings; for people and as JSON."""
+import os
+import re
+
+import pytest
+
+from golden import SETS
+from harness import PBSMAP
+
+SNAPSHOT = "vm/100/2024-06-03T00:00:00Z"
+
+
+@pytest.fixture
+def at(golden):
+    return ["--repository", golden.store]
+
+
+def snapshots_of(ns):
+    wanted = ns or "-"
+    return sorted({row["snapshot"] for row in SETS[0].archives if row["ns"] == wanted})
+
+
+def namespaces_of():
+    found = {row["ns"] for row in SETS[0].archives} - {"-"}
+    return {"/".join(ns.split("/")[:n + 1]) for ns in found for n in range(ns.count("/") + 1)}
+
+
+def test_namespaces(s, at):
+    lines = s.pbsmap("namespaces", *at).out.split()
+    assert namespaces_of() <= set(lines)
+
+
+@pytest.mark.parametrize("ns", ["", "a/b"])
+def test_groups(s, at, ns):
+    out = s.pbsmap("groups", *at, *(["--ns", ns] if ns else [])).out
+    expected = {snapshot.rpartition("/")[0] for snapshot in snapshots_of(ns)}
+    assert set(re.findall(r"(?:vm|ct|host)/[A-Za-z0-9._-]+(?![A-Za-z0-9._/-])", out)) == expected
+
+
+@pytest.mark.parametrize("ns", ["", "a/b"])
+def test_snapshots(s, at, ns):
+    out = s.pbsmap("snapshots", *at, *(["--ns", ns] if ns else [])).out
+    assert sorted(re.findall(r"\S+/\S+/\d{4}-\d\d-\d\dT[\d:]+Z", out)) == snapshots_of(ns)
+
+
+def test_snapshots_of_one_group(s, at):
+    out = s.pbsmap("snapshots", *at, "vm/100").out
+    expected = [snapshot for snapshot in snapshots_of("") if snapshot.startswith("vm/100/")]
+    assert sorted(re.findall(r"\S+/\S+/\S+Z", out)) == expected
+
+
+def test_files(s, at):
+    out = s.pbsmap("files", *at, SNAPSHOT).out
+    for row in SETS[0].archives:
+        if row["ns"] == "-" and row["snapshot"] == SNAPSHOT:
+            assert row["server-file"].rpartition(".")[0] in out
+
+
+@pytest.mark.parametrize("command", [["namespaces"], ["groups"], ["snapshots"], ["files", SNAPSHOT]])
+def test_json_is_one_document_and_no_less_than_the_table(s, at, command):
+    rows = s.pbsmap(*command, *at, "--json").json
+    assert isinstance(rows, list) and rows
+    assert len(rows) == len(s.pbsmap(*command, *at, "--json").json)
+
+
+def test_habits_of_the_reference_client(s, at):
+    expected = s.pbsmap("snapshots", *at, "--json").json
+    assert s.pbsmap("snapshot", "list", *at, "--output-format", "json").json == expected
+    assert s.pbsmap("snapshot", "files", SNAPSHOT, *at, "--output-format=json").json == \
+        s.pbsmap("files", SNAPSHOT, *at, "--json").json
+
+
+MAP_KEYS = {"name", "device", "via", "snapshot", "archive", "size", "partitions"}
+LIST_KEYS = {"name", "device", "via", "repository", "ns", "snapshot", "archive", "size", "pid", "state", "since",
+             "read_bytes", "fetched_bytes", "fetched_chunks", "cache_hits", "damaged_chunks", "holders"}
+
+
+def test_map_and_list_as_json(s, loop, golden):
+    image = golden.image("vm/100/2024-06-02T00:00:07Z", "drive-scsi0.img", ns="a/b")
+    mapped = s.pbsmap("map", "--json", *image.arguments(), env=image.env()).json
+    assert set(mapped) == MAP_KEYS
+    assert (mapped["via"], mapped["snapshot"], mapped["archive"], mapped["size"], mapped["partitions"]) == \
+        ("loop", image.snapshot, image.archive, image.size, [])
+    with open(mapped["device"], "rb") as device:
+        device.read(1 << 20)
+    rows = s.list()
+    assert len(rows) == 1 and set(rows[0]) == LIST_KEYS
+    row = rows[0]
+    assert {key: row[key] for key in MAP_KEYS & LIST_KEYS} == {key: mapped[key] for key in MAP_KEYS & LIST_KEYS}
+    assert (row["repository"], row["ns"]) == (golden.store, "a/b")
+    assert os.path.exists(f"/proc/{row['pid']}")
+    assert row["read_bytes"] >= 1 << 20
+    assert row["fetched_chunks"] >= 1 and row["fetched_bytes"] > 0
+    assert row["damaged_chunks"] == 0 and row["holders"] == []
+    s.pbsmap("unmap", mapped["device"])
+
+
+def test_list_for_people(s, golden):
+    image = golden.image(SNAPSHOT, "drive-scsi1.img")
+    path = s.map("--via", "file", *image.arguments(), s.path("image"))
+    out = s.pbsmap("list").out
+    assert path in out and SNAPSHOT in out
+
+
+def test_list_with_nothing_mapped(s):
+    assert s.list() == []
+
+
+def test_a_closed_pipe_is_no_news(s, at):
+    result = s.run("sh", "-c", '"$@" | true', "sh", PBSMAP, "snapshots", *at)
+    assert result.err == ""
