@@ -236,9 +236,11 @@ int archive_server_name(const char *name, char ret[static ARCHIVE_NAME_SIZE], st
 	for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
 		if (!ends_with(name, endings[i].ending))
 			continue;
-		if (strlen(name) + strlen(endings[i].added) > SAFE_ID_MAX)
+		size_t len = strlen(name), added = strlen(endings[i].added);
+		if (len + added > SAFE_ID_MAX)
 			break;
-		(void) snprintf(ret, ARCHIVE_NAME_SIZE, "%s%s", name, endings[i].added);
+		memcpy(ret, name, len);
+		memcpy(ret + len, endings[i].added, added + 1);
 		return 0;
 	}
 	return err_set(err, -EINVAL, "'%s' is no archive name: they end in .img, .pxar, .conf or .log",
