@@ -138,7 +138,7 @@ static int read_input(struct worker *w, uint64_t off, size_t len, struct err *er
 		if (n < 0)
 			return err_errno(err, (int)n, "cannot read the image at %" PRIu64, off);
 		if ((size_t)n < len)
-			return err_set(err, -EIO, "the image ends at %" PRIu64 ", it became shorter",
+			return err_set(err, -EIO, "the image became shorter: it ends at %" PRIu64,
 				       off + (uint64_t)n);
 		return is_all_zero(w->data, len);
 	}
@@ -362,7 +362,7 @@ int image_backup(const struct image_backup_options *options, const struct image_
 	if (input->size / options->chunk_size >= INDEX_MAX_CHUNKS)
 		return err_set(err, -EINVAL, "too many chunks for an index");
 	if (input->kind == INPUT_INDEX_ONLY && input->size % options->chunk_size)
-		return err_set(err, -EINVAL, "an index without data needs a multiple of the chunk size");
+		return err_set(err, -EINVAL, "--index-only needs a multiple of the chunk size");
 
 	/* "drive.img.fidx" is "drive.img.tmp_fidx" while it is written */
 	char tmp[ARCHIVE_NAME_SIZE + 8];

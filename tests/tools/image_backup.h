@@ -13,7 +13,7 @@
 enum image_input_kind {
 	INPUT_FILE,	  /* @fd; holes are not read */
 	INPUT_SYNTHETIC,  /* @synthetic */
-	INPUT_INDEX_ONLY, /* a few chunks that come again and again between zeros: any size at once */
+	INPUT_INDEX_ONLY, /* a few chunks, again and again, between zeros: any size at once */
 };
 
 struct image_input {

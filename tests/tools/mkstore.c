@@ -100,7 +100,7 @@ static int open_key_file(const struct key_file *file, struct crypt_key **ret, st
 		return key_file_open(file, NULL, ret, err);
 	const char *text = getenv("PBS_ENCRYPTION_PASSWORD");
 	if (!text)
-		return err_set(err, -EACCES, "the key needs a password: set PBS_ENCRYPTION_PASSWORD");
+		return err_set(err, -EACCES, "the key needs PBS_ENCRYPTION_PASSWORD");
 	int r = secret_init_copy(&password, text, strlen(text), err);
 	return r < 0 ? r : key_file_open(file, &password, ret, err);
 }
@@ -212,10 +212,12 @@ static int open_input(const struct options *o, const char *path, struct image_in
 static void say_stats(const char *name, uint64_t size, const struct image_backup_stats *stats)
 {
 	char size_text[32], written_text[32];
-	(void) fprintf(stderr, "%s: %s, %" PRIu64 " chunks, %" PRIu64 " of zeros, %" PRIu64
-		       " new in the store (%s)\n", name, text_size(size, size_text, sizeof size_text),
-		       stats->n_chunks, stats->n_zero, stats->n_written,
-		       text_size(stats->written_bytes, written_text, sizeof written_text));
+	(void) text_size(size, size_text, sizeof size_text);
+	(void) text_size(stats->written_bytes, written_text, sizeof written_text);
+	(void) fprintf(stderr,
+		       "%s: %s, %" PRIu64 " chunks, %" PRIu64 " of zeros, %" PRIu64 " new (%s)\n",
+		       name, size_text, stats->n_chunks, stats->n_zero, stats->n_written,
+		       written_text);
 }
 
 static int back_up_image(struct session *s, const char *name, const char *path, struct err *err)
@@ -318,7 +320,7 @@ static int parse_chunk_size(const char *text, uint64_t *ret, struct err *err)
 	if (r < 0)
 		return r;
 	if (size < INDEX_CHUNK_SIZE_MIN || size > INDEX_CHUNK_SIZE_MAX || size & (size - 1))
-		return err_set(err, -EINVAL, "chunk size %s is not a power of two from 4K to 16M", text);
+		return err_set(err, -EINVAL, "chunk size %s: no power of two from 4K to 16M", text);
 	*ret = size;
 	return 0;
 }
@@ -334,8 +336,18 @@ static int parse_level(const char *text, int *ret, struct err *err)
 }
 
 enum option_id {
-	OPT_NS = 256, OPT_TIME, OPT_KEYFILE, OPT_SIGN_ONLY, OPT_LEVEL, OPT_PLAIN, OPT_CHUNK_SIZE,
-	OPT_SYNTHETIC, OPT_INDEX_ONLY, OPT_LAZY, OPT_UNFINISHED, OPT_HELP
+	OPT_NS = 256,
+	OPT_TIME,
+	OPT_KEYFILE,
+	OPT_SIGN_ONLY,
+	OPT_LEVEL,
+	OPT_PLAIN,
+	OPT_CHUNK_SIZE,
+	OPT_SYNTHETIC,
+	OPT_INDEX_ONLY,
+	OPT_LAZY,
+	OPT_UNFINISHED,
+	OPT_HELP,
 };
 
 static const struct option long_options[] = {
@@ -357,13 +369,25 @@ static const struct option long_options[] = {
 static int parse_option(struct options *o, int id, const char *value, struct err *err)
 {
 	switch (id) {
-	case OPT_NS: o->ns = value; return 0;
-	case OPT_TIME: o->time = value; return 0;
-	case OPT_KEYFILE: o->keyfile = value; return 0;
-	case OPT_SIGN_ONLY: o->sign_only = true; return 0;
-	case OPT_LEVEL: return parse_level(value, &o->level, err);
-	case OPT_PLAIN: o->level = 0; return 0;
-	case OPT_CHUNK_SIZE: return parse_chunk_size(value, &o->chunk_size, err);
+	case OPT_NS:
+		o->ns = value;
+		return 0;
+	case OPT_TIME:
+		o->time = value;
+		return 0;
+	case OPT_KEYFILE:
+		o->keyfile = value;
+		return 0;
+	case OPT_SIGN_ONLY:
+		o->sign_only = true;
+		return 0;
+	case OPT_LEVEL:
+		return parse_level(value, &o->level, err);
+	case OPT_PLAIN:
+		o->level = 0;
+		return 0;
+	case OPT_CHUNK_SIZE:
+		return parse_chunk_size(value, &o->chunk_size, err);
 	case OPT_SYNTHETIC:
 		o->has_made_input = true;
 		o->input_kind = INPUT_SYNTHETIC;
@@ -372,9 +396,14 @@ static int parse_option(struct options *o, int id, const char *value, struct err
 		o->has_made_input = true;
 		o->input_kind = INPUT_INDEX_ONLY;
 		return size_parse(value, &o->synthetic.size, err);
-	case OPT_LAZY: o->layout = STORE_LAZY; return 0;
-	case OPT_UNFINISHED: o->unfinished = true; return 0;
-	default: return err_set(err, -EINVAL, "try --help");
+	case OPT_LAZY:
+		o->layout = STORE_LAZY;
+		return 0;
+	case OPT_UNFINISHED:
+		o->unfinished = true;
+		return 0;
+	default:
+		return err_set(err, -EINVAL, "try --help");
 	}
 }
 
@@ -393,7 +422,7 @@ static int parse_options(int argc, char **argv, struct options *ret, struct err 
 			return r;
 	}
 	if (argc - optind < 3)
-		return err_set(err, -EINVAL, "DATASTORE, SNAPSHOT and an ARCHIVE are needed, try --help");
+		return err_set(err, -EINVAL, "DATASTORE SNAPSHOT ARCHIVE... needed, try --help");
 	if (o.sign_only && !o.keyfile)
 		return err_set(err, -EINVAL, "--sign-only needs --keyfile");
 	o.datastore = argv[optind];
