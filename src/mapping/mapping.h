@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "mapping/backup.h"
+#include "stream/stream.h"
+
+/*
+ * A mapping: one exported image and the process that serves it.  A mapping is alive when its
+ * control socket in the run directory answers.
+ */
+enum mapping_via { VIA_LOOP, VIA_FILE };
+
+const char *mapping_via_name(enum mapping_via via); /* "loop", "file" */
+
+struct mapping_options {
+	const struct repository_options *repository;
+	const char *snapshot;
+	const char *archive;	 /* NULL with --chunks */
+	enum mapping_via via;
+	const char *target;	 /* VIA_FILE: the path; an empty file, or one that is made and
+				    removed again */
+	const char *name;	 /* NULL: made from repository, namespace, snapshot, archive */
+	bool foreground;
+	uint64_t cache_size;	 /* bytes; UINT64_MAX = default */
+	uint64_t read_ahead;	 /* bytes; UINT64_MAX = default */
+	int64_t timeout_ms;	 /* of one read; 0 = for ever */
+};
+
+enum mapping_state {
+	MAPPING_READY,
+	MAPPING_ENDING, /* told to end; goes when its last user does */
+	MAPPING_SILENT, /* the socket accepts, but nobody answers in time */
+	MAPPING_DEAD,	/* nobody serves it any more, only its mount is left */
+};
+
+const char *mapping_state_name(enum mapping_state state); /* "ready", "ending", "silent", "dead" */
+
+/* What one knows of a mapping.  Strings are given: mapping_info_deinit(). */
+struct mapping_info {
+	char *name;
+	char *device;	  /* "/dev/loop3", or the path of --via file */
+	enum mapping_via via;
+	char *repository, *ns, *snapshot, *archive;
+	uint64_t size;	  /* bytes of the image, without padding */
+	pid_t pid;
+	enum mapping_state state;
+	int64_t since;	  /* epoch seconds */
+	struct stream_stats stats;
+	struct strv partitions; /* "/dev/loop3p1", … in order */
+	struct strv holders;	/* mapping_list() only; as holders_find() words them */
+};
+
+#define MAPPING_INFO_EMPTY ((struct mapping_info){ 0 })
+void mapping_info_deinit(struct mapping_info *info);
+
+struct mapping_list {
+	struct mapping_info *items;
+	size_t n, cap;
+};
+
+#define MAPPING_LIST_EMPTY ((struct mapping_list){ 0 })
+void mapping_list_deinit(struct mapping_list *list);
+
+/**
+ * mapping_start - show an image
+ *
+ * @ready:  called once when the device answers reads, in the calling process: what it returns
+ *          is the result of a mapping in the background, a failure takes the mapping away
+ *
+ * In the background: returns when the server process answers (it is another process then), or
+ * failed.  In the foreground: returns 0 when the mapping was taken away.
+ *
+ * Call it before there are threads.  Notes and warnings go to repository->say.
+ *
+ * Errors:  those of backup_open(); -EPERM not root; -ENODEV no FUSE or loop driver; -ENOSPC no
+ *          free device; -EEXIST the target has content; -EINTR the user ended it
+ */
+int mapping_start(const struct mapping_options *options,
+		  int (*ready)(void *user, const struct mapping_info *info, struct err *err),
+		  void *user, struct failure *why) MUST_CHECK;
+
+/**
+ * mapping_list - all mappings of this user, sorted by device; sweeps what dead ones left
+ */
+int mapping_list(struct mapping_list *ret, struct err *err) MUST_CHECK;
+
+enum unmap_flags { UNMAP_FORCE = 1 };
+
+/**
+ * mapping_unmap - take one away
+ *
+ * @which:  a device, a partition of it, the path of a file, a number, a name, or the tail of a name cut
+ *          at a '/'
+ * @until:  wait so long for its users to go; deadline_in_ms(0) = not at all
+ *
+ * Errors:  -ENOENT  no such mapping, with candidates (also: a device that is not ours)
+ *          -ENOTUNIQ fits several, with candidates
+ *          -EBUSY   with holders
+ */
+int mapping_unmap(const char *which, enum unmap_flags flags, struct deadline until,
+		  struct failure *why) MUST_CHECK;
+
+/* Every one; goes on behind one that is busy, and then fails with the first failure. */
+int mapping_unmap_all(enum unmap_flags flags, struct deadline until, struct failure *why) MUST_CHECK;
