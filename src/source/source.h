@@ -98,6 +98,7 @@ struct source_ops {
 	void (*fetch)(struct source *source, struct fetch *fetch);
 	void (*raise)(struct source *source, struct fetch *fetch, enum priority priority);
 	void (*verdict)(struct source *source, const struct fetch *fetch, bool is_good);
+	void (*shutdown)(struct source *source); /* NULL: it never waits */
 };
 
 /* The part all sources begin with. */
@@ -105,6 +106,7 @@ struct source {
 	const struct source_ops *ops;
 	char *name;	    /* the repository as a user would write it */
 	unsigned n_origins; /* who may be asked for a chunk in turn; 0 means 1 */
+	struct strv notes;  /* what set-up calls found that a user should know; one line each */
 };
 
 void source_close(struct source *source);
@@ -158,6 +160,9 @@ void source_fetch(struct source *source, struct fetch *fetch);
 
 /* A fetch on its way has become more urgent. */
 void source_raise(struct source *source, struct fetch *fetch, enum priority priority);
+
+/* Fetches that wait for something to come back fail now with -ESHUTDOWN, and later ones. */
+void source_shutdown(struct source *source);
 
 /* The blob of @fetch was good, or was not: its origin learns it. */
 void source_verdict(struct source *source, const struct fetch *fetch, bool is_good);

@@ -9,6 +9,7 @@
 #include "format/blob.h"
 #include "stream/internal.h"
 #include "util/bytes.h"
+#include "util/thread.h"
 
 /*
  * From a range of bytes to chunks.  A read takes the lock once: each of its pieces is there, is
@@ -58,10 +59,9 @@ static int start_threads(struct stream_shared *shared, unsigned n_decoders, stru
 	int r = pool_new(&decoders, &shared->decoders, err);
 	if (r < 0)
 		return r;
-	r = pthread_create(&shared->deadline_thread, NULL, read_deadline_thread, shared);
-	if (r != 0)
-		return err_errno(err, -r, "cannot start a thread");
-	(void) pthread_setname_np(shared->deadline_thread, "deadline");
+	r = thread_start(&shared->deadline_thread, "deadline", read_deadline_thread, shared);
+	if (r < 0)
+		return err_set(err, r, "cannot start a thread");
 	shared->has_deadline_thread = true;
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "util/lock.h"
+#include "util/thread.h"
 
 /*
  * One queue for each priority, one lock, one condition.  A thread is started by a submit that
@@ -91,19 +92,12 @@ static void *work(void *arg)
 
 static int start_thread_locked(struct pool *pool)
 {
-	pthread_attr_t attr;
-	(void) pthread_attr_init(&attr);
-	/* Workers decode and read; nothing recurses.  A small stack keeps a hundred mappings small. */
-	(void) pthread_attr_setstacksize(&attr, 256u << 10);
-	int r = pthread_create(&pool->threads[pool->n_started], &attr, work, pool);
-	(void) pthread_attr_destroy(&attr);
-	if (r != 0)
-		return -EAGAIN;
 	char name[16];
 	(void) snprintf(name, sizeof name, "%.11s-%u", pool->name, pool->n_started % 100);
-	(void) pthread_setname_np(pool->threads[pool->n_started], name);
-	pool->n_started++;
-	return 0;
+	int r = thread_start(&pool->threads[pool->n_started], name, work, pool);
+	if (r == 0)
+		pool->n_started++;
+	return r;
 }
 
 int pool_submit(struct pool *pool, struct job *job, struct err *err)

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "source/dir.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "source/chunk_dir.h"
+#include "source/folder.h"
+#include "source/snapshot_lock.h"
+#include "util/array.h"
+#include "util/buf.h"
+#include "util/file.h"
+
+/*
+ * A datastore as the server keeps it:
+ *
+ *   BASE/[ns/A/[ns/B/…]]{ct,host,vm}/ID/TIME/{index.json.blob, *.fidx, *.didx, *.blob}
+ *   BASE/.chunks/HHHH/DIGEST
+ *
+ * Names out of grammar are somebody else's and left out of lists.
+ */
+#define OWNER_MAX 1024 /* bytes of an owner file; a name of an account */
+
+struct source_dir {
+	struct source source;
+	char *path;
+	int base_fd;
+	struct chunk_dir *chunks;
+	int snapshot_fd; /* the open snapshot; -EBADF = none */
+	struct snapshot_lock lock;
+};
+
+static struct source_dir *dir_of(struct source *source)
+{
+	return CONTAINER_OF(source, struct source_dir, source);
+}
+
+/* "ns/A/ns/B" for "A/B", then "/" and @more. */
+static int path_of(const char *ns, const char *more, struct buf *ret, struct err *err)
+{
+	int r = 0;
+	while (r == 0 && *ns) {
+		size_t len = strcspn(ns, "/");
+		r = buf_printf(ret, err, "ns/%.*s/", (int)len, ns);
+		ns += len + (ns[len] == '/');
+	}
+	return r < 0 ? r : buf_puts(ret, more, err);
+}
+
+/* The directory of something in a namespace, open; -errno without words for -ENOENT's sake. */
+static int open_in_ns(struct source_dir *dir, const char *ns, const char *more, struct err *err)
+{
+	CLEANUP(buf_deinit) struct buf path = BUF_EMPTY;
+	int r = namespace_check(ns, err);
+	if (r == 0)
+		r = path_of(ns, more, &path, err);
+	if (r < 0)
+		return r;
+	int fd = folder_open(dir->base_fd, path.data);
+	if (fd == -ENOENT || fd == -ENOTDIR)
+		return err_set(err, -ENOENT, "%s has no %s", dir->path, path.data);
+	return fd < 0 ? err_errno(err, fd, "cannot open %s/%s", dir->path, path.data) : fd;
+}
+
+static int open_ns(struct source_dir *dir, const char *ns, struct err *err)
+{
+	struct err why = ERR_NONE;
+	int fd = open_in_ns(dir, ns, "", &why);
+	if (fd == -ENOENT)
+		return err_set(err, fd, "there is no namespace %s in %s", ns, dir->path);
+	if (fd < 0 && err)
+		*err = why;
+	return fd;
+}
+
+/* -- lists ----------------------------------------------------------------------------------- */
+
+static int list_below(int parent_fd, const char *parent, int depth, struct strv *ret, struct err *err)
+{
+	CLEANUP(closep) int fd = folder_open(parent_fd, "ns");
+	if (fd < 0 || depth == NAMESPACE_MAX_DEPTH)
+		return 0;
+	CLEANUP(strv_deinit) struct strv names = STRV_EMPTY;
+	int r = folder_list(fd, FOLDER_DIRS, is_safe_id, &names, err);
+	for (size_t i = 0; r == 0 && i < names.n; i++) {
+		CLEANUP(buf_deinit) struct buf path = BUF_EMPTY;
+		r = buf_printf(&path, err, "%s%s%s", parent, *parent ? "/" : "", names.items[i]);
+		if (r < 0 || namespace_check(path.data, NULL) < 0)
+			continue;
+		r = strv_add(ret, path.data, err);
+		CLEANUP(closep) int child = folder_open(fd, names.items[i]);
+		if (r == 0 && child >= 0)
+			r = list_below(child, path.data, depth + 1, ret, err);
+	}
+	return r;
+}
+
+static int dir_list_namespaces(struct source *source, struct strv *ret, struct err *err)
+{
+	return list_below(dir_of(source)->base_fd, "", 0, ret, err);
+}
+
+static bool is_snapshot_name(const char *name)
+{
+	int64_t time;
+	return snapshot_time_parse(name, &time);
+}
+
+static bool is_archive_name(const char *name)
+{
+	return is_safe_id(name) && archive_kind_of(name) != ARCHIVE_OTHER;
+}
+
+static bool has_file(int dir_fd, const char *name)
+{
+	struct stat st;
+	return fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+}
+
+static bool is_finished(int snapshot_fd)
+{
+	return has_file(snapshot_fd, "index.json.blob");
+}
+
+/* The first line of the file "owner"; NULL = unknown. */
+static int read_owner(int group_fd, char **ret, struct err *err)
+{
+	CLEANUP(freep) uint8_t *text = NULL;
+	size_t len;
+	*ret = NULL;
+	if (read_file_at(group_fd, "owner", O_NOFOLLOW | O_NONBLOCK, OWNER_MAX, &text, &len, NULL) < 0)
+		return 0;
+	*ret = strndup((char *)text, strcspn((char *)text, "\n"));
+	return *ret ? 0 : err_set(err, -ENOMEM, "no memory");
+}
+
+static int group_read(int fd, const struct group *group, struct group_info *ret, struct err *err)
+{
+	CLEANUP(strv_deinit) struct strv times = STRV_EMPTY;
+	int r = folder_list(fd, FOLDER_DIRS, is_snapshot_name, &times, err);
+	if (r < 0)
+		return r;
+	*ret = (struct group_info){ .group = *group, .n_snapshots = times.n };
+	/* Sorted, and the newest one is what people want: from the end */
+	for (size_t i = times.n; i-- > 0 && !ret->has_finished;) {
+		int64_t time;
+		if (!snapshot_time_parse(times.items[i], &time))
+			continue;
+		CLEANUP(closep) int snapshot_fd = folder_open(fd, times.items[i]);
+		ret->has_finished = snapshot_fd >= 0 && is_finished(snapshot_fd);
+		if (ret->has_finished || i == times.n - 1)
+			ret->last_time = time;
+	}
+	return read_owner(fd, &ret->owner, err);
+}
+
+/* For each group of a namespace: @each(user, group, its directory). */
+static int each_group(int ns_fd, int (*each)(void *user, const struct group *group, int fd,
+					     struct err *err),
+		      void *user, struct err *err)
+{
+	for (int type = 0; type < N_BACKUP_TYPES; type++) {
+		CLEANUP(closep) int type_fd = folder_open(ns_fd, backup_type_name((enum backup_type)type));
+		if (type_fd < 0)
+			continue;
+		CLEANUP(strv_deinit) struct strv ids = STRV_EMPTY;
+		int r = folder_list(type_fd, FOLDER_DIRS, is_safe_id, &ids, err);
+		for (size_t i = 0; r == 0 && i < ids.n; i++) {
+			struct group group = { .type = (enum backup_type)type };
+			(void) snprintf(group.id, sizeof group.id, "%s", ids.items[i]);
+			CLEANUP(closep) int fd = folder_open(type_fd, ids.items[i]);
+			if (fd >= 0)
+				r = each(user, &group, fd, err);
+		}
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int add_group(void *user, const struct group *group, int fd, struct err *err)
+{
+	struct group_info info = { 0 };
+	struct group_list *list = user;
+	int r = group_read(fd, group, &info, err);
+	if (r == 0)
+		r = array_grow(&list->items, list->n, &list->cap, sizeof info, err);
+	if (r < 0)
+		free(info.owner);
+	else
+		list->items[list->n++] = info;
+	return r;
+}
+
+static int dir_list_groups(struct source *source, const char *ns, struct group_list *ret,
+			   struct err *err)
+{
+	CLEANUP(closep) int ns_fd = open_ns(dir_of(source), ns, err);
+	return ns_fd < 0 ? ns_fd : each_group(ns_fd, add_group, ret, err);
+}
+
+static int snapshot_read_files(int fd, struct snapshot_info *info, struct err *err)
+{
+	CLEANUP(strv_deinit) struct strv names = STRV_EMPTY;
+	int r = folder_list(fd, FOLDER_FILES, is_archive_name, &names, err);
+	if (r < 0)
+		return r;
+	info->files = calloc(names.n + 1, sizeof *info->files);
+	if (!info->files)
+		return err_set(err, -ENOMEM, "no memory for a list of files");
+	for (size_t i = 0; i < names.n; i++) {
+		struct stat st;
+		if (fstatat(fd, names.items[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		struct snapshot_file *file = &info->files[info->n_files++];
+		(void) snprintf(file->name, sizeof file->name, "%s", names.items[i]);
+		file->size = (uint64_t)st.st_size;
+	}
+	return 0;
+}
+
+static int add_snapshot(struct snapshot_list *list, const struct group *group, int64_t time, int fd,
+			struct err *err)
+{
+	struct snapshot_info info = {
+		.snapshot = { .group = *group, .time = time },
+		.is_finished = is_finished(fd),
+		.is_protected = has_file(fd, ".protected"),
+	};
+	int r = snapshot_read_files(fd, &info, err);
+	if (r == 0)
+		r = array_grow(&list->items, list->n, &list->cap, sizeof info, err);
+	if (r < 0)
+		free(info.files);
+	else
+		list->items[list->n++] = info;
+	return r;
+}
+
+static int add_snapshots(void *user, const struct group *group, int fd, struct err *err)
+{
+	CLEANUP(strv_deinit) struct strv times = STRV_EMPTY;
+	int r = folder_list(fd, FOLDER_DIRS, is_snapshot_name, &times, err);
+	for (size_t i = 0; r == 0 && i < times.n; i++) {
+		int64_t time;
+		CLEANUP(closep) int snapshot_fd = folder_open(fd, times.items[i]);
+		if (snapshot_fd >= 0 && snapshot_time_parse(times.items[i], &time))
+			r = add_snapshot(user, group, time, snapshot_fd, err);
+	}
+	return r;
+}
+
+static int dir_list_snapshots(struct source *source, const char *ns, const struct group *group,
+			      struct snapshot_list *ret, struct err *err)
+{
+	struct source_dir *dir = dir_of(source);
+	CLEANUP(closep) int ns_fd = open_ns(dir, ns, err);
+	if (ns_fd < 0)
+		return ns_fd;
+	if (!group)
+		return each_group(ns_fd, add_snapshots, ret, err);
+	char text[GROUP_TEXT_SIZE];
+	group_format(group, text);
+	CLEANUP(closep) int fd = folder_open(ns_fd, text);
+	if (fd == -ENOENT || fd == -ENOTDIR)
+		return err_set(err, -ENOENT, "there is no group %s in %s", text, dir->path);
+	if (fd < 0)
+		return err_errno(err, fd, "cannot open %s", text);
+	return add_snapshots(ret, group, fd, err);
+}
+
+/* -- one snapshot ---------------------------------------------------------------------------- */
+
+static int lock_snapshot(struct source_dir *dir, const char *ns, const struct snapshot *snapshot,
+			 struct err *err)
+{
+	CLEANUP(freep) char *store = NULL;
+	int r = server_store_name(&server_paths_default, dir->path, &store, err);
+	if (r < 0)
+		return r;
+	r = snapshot_lock_take(&server_paths_default, dir->snapshot_fd, store, ns, snapshot,
+			       &dir->lock, err);
+	if (r <= 0)
+		return r;
+	return strv_add(&dir->source.notes, "the server's own lock file cannot be opened: a prune on this "
+			"host may remove the snapshot while it is in use", err);
+}
+
+static int dir_open_snapshot(struct source *source, const char *ns, const struct snapshot *snapshot,
+			     struct err *err)
+{
+	struct source_dir *dir = dir_of(source);
+	char text[SNAPSHOT_TEXT_SIZE];
+	snapshot_format(snapshot, text);
+	int fd = open_in_ns(dir, ns, text, err);
+	if (fd == -ENOENT)
+		return err_set(err, fd, "there is no snapshot %s in %s", text, dir->path);
+	if (fd < 0)
+		return fd;
+	dir->snapshot_fd = fd;
+	int r = lock_snapshot(dir, ns, snapshot, err);
+	if (r < 0)
+		return r;
+	if (is_finished(fd))
+		return 0;
+	/* Was it removed before it was locked?  A directory without a name has no links. */
+	struct stat st;
+	if (fstat(fd, &st) == 0 && st.st_nlink == 0)
+		return err_set(err, -ENOENT, "snapshot %s is being removed", text);
+	return err_set(err, -EAGAIN, "snapshot %s is not finished: it has no manifest", text);
+}
+
+static int dir_read_blob(struct source *source, const char *name, uint8_t **ret, size_t *ret_len,
+			 struct err *err)
+{
+	return folder_read_blob(dir_of(source)->snapshot_fd, name, ret, ret_len, err);
+}
+
+static int dir_copy_index(struct source *source, const char *name, int to_fd, uint64_t *ret_len,
+			  struct err *err)
+{
+	return folder_copy_index(dir_of(source)->snapshot_fd, name, to_fd, ret_len, err);
+}
+
+/* -- chunks ---------------------------------------------------------------------------------- */
+
+static void dir_fetch(struct source *source, struct fetch *fetch)
+{
+	chunk_dir_fetch(dir_of(source)->chunks, fetch);
+}
+
+static void dir_raise(struct source *source, struct fetch *fetch, enum priority priority)
+{
+	chunk_dir_raise(dir_of(source)->chunks, fetch, priority);
+}
+
+static void dir_shutdown(struct source *source)
+{
+	chunk_dir_shutdown(dir_of(source)->chunks);
+}
+
+/* Nothing to learn from it: the file is what it is. */
+static void dir_verdict(struct source *source, const struct fetch *fetch, bool is_good)
+{
+}
+
+/* -- life ------------------------------------------------------------------------------------ */
+
+static void dir_close(struct source *source)
+{
+	struct source_dir *dir = dir_of(source);
+	chunk_dir_close(dir->chunks);
+	snapshot_lock_release(&dir->lock);
+	closep(&dir->snapshot_fd);
+	closep(&dir->base_fd);
+	free(dir->path);
+	free(dir);
+}
+
+static const struct source_ops dir_ops = {
+	.close = dir_close,
+	.list_namespaces = dir_list_namespaces,
+	.list_groups = dir_list_groups,
+	.list_snapshots = dir_list_snapshots,
+	.open_snapshot = dir_open_snapshot,
+	.read_blob = dir_read_blob,
+	.copy_index = dir_copy_index,
+	.fetch = dir_fetch,
+	.raise = dir_raise,
+	.verdict = dir_verdict,
+	.shutdown = dir_shutdown,
+};
+
+static int dir_init(struct source_dir *dir, const char *path, struct err *err)
+{
+	/* The server process works in "/": from here on the path is absolute. */
+	dir->path = realpath(path, NULL);
+	if (!dir->path)
+		return err_errno(err, -errno, "cannot open datastore %s", path);
+	dir->source.name = strdup(dir->path);
+	if (!dir->source.name)
+		return err_set(err, -ENOMEM, "no memory");
+	dir->base_fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir->base_fd < 0)
+		return err_errno(err, -errno, "cannot open datastore %s", path);
+	struct stat st;
+	if (fstatat(dir->base_fd, ".chunks", &st, 0) < 0 && errno == ENOENT)
+		return err_set(err, -EINVAL, "%s is no datastore: it has no .chunks", path);
+	CLEANUP(buf_deinit) struct buf chunks = BUF_EMPTY;
+	int r = buf_printf(&chunks, err, "%s/.chunks", dir->path);
+	return r < 0 ? r : chunk_dir_open(chunks.data, &dir->chunks, err);
+}
+
+int source_dir_open(const char *path, struct source **ret, struct err *err)
+{
+	struct source_dir *dir = calloc(1, sizeof *dir);
+	if (!dir)
+		return err_set(err, -ENOMEM, "no memory");
+	dir->source.ops = &dir_ops;
+	dir->base_fd = dir->snapshot_fd = -EBADF;
+	dir->lock = SNAPSHOT_LOCK_NONE;
+	int r = dir_init(dir, path, err);
+	if (r < 0) {
+		source_close(&dir->source);
+		return r;
+	}
+	*ret = &dir->source;
+	return 0;
+}
