@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "image/image.h"
 #include "util/err.h"
@@ -17,23 +18,37 @@ struct fuse_file_options {
 	const char *mount_point; /* an existing file; NULL = mounted nowhere */
 	int64_t timeout_ms;	 /* deadline of one read; 0 = none */
 	const char *fs_name;	 /* what /proc/mounts shows as source */
-	bool allow_other;	 /* mount_point only */
+	const char *run_dir;	 /* for a moment's mount where the kernel has no fsopen */
+	bool without_fsopen;	 /* as if it had none: for tests */
 };
 
 /**
  * fuse_file_open - mount and serve
  *
- * Without a mount point @ret_fd is the file, opened for direct I/O: for the loop device; the mount
- * goes when the last descriptor is closed.  Where the kernel has no fsopen, it is mounted on a
- * file of its own in @ret's run directory, opened, and detached at once.
+ * @ret_fd:  without a mount point: the file, opened for direct I/O, for the loop device; the mount
+ *           goes when the last descriptor is closed.  Else -EBADF
  *
- * Errors:  -ENODEV no FUSE in this kernel or no /dev/fuse; -EPERM; -ENOENT no fusermount3
+ * A mount on a path is taken away by a helper process of libfuse when this process is gone.
+ *
+ * Errors:  -ENODEV no FUSE in this kernel or no /dev/fuse; -EPERM
  */
 int fuse_file_open(const struct fuse_file_options *options, struct fuse_file **ret, int *ret_fd,
 		   struct err *err) MUST_CHECK;
 
-/* Readable (POLLIN) once the kernel let go of the file: nobody can ask any more. */
-int fuse_file_ended_fd(const struct fuse_file *file);
+/* Becomes readable (POLLIN) when has_ended or n_users may have another answer; read it to clear. */
+int fuse_file_event_fd(const struct fuse_file *file);
 
-/* Takes the mount away (path), stops serving, joins the threads. */
+/* The kernel let go of it: nobody can ask any more. */
+bool fuse_file_has_ended(struct fuse_file *file);
+
+/* How often it is open now. */
+unsigned fuse_file_n_users(struct fuse_file *file);
+
+/*
+ * Takes the mount away (path), waits until the kernel let go and all reads are answered.  So: the
+ * descriptor of fuse_file_open() is closed, and nobody uses the file any more.
+ */
 void fuse_file_close(struct fuse_file *file);
+
+/* The one place where a code becomes what FUSE wants: a positive errno. */
+int fuse_errno_of(int code);

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "export/fuse_internal.h"
+#include "util/buf.h"
+#include "util/lock.h"
+#include "util/thread.h"
+
+/*
+ * The session and its threads.  A thread takes one request after the other; none waits for a chunk, so
+ * a few are enough.  They end when the kernel lets go: the last descriptor was closed, or the path
+ * was unmounted.
+ */
+#define THREADS 4 /* one handles 100 k requests a second; more of them only helps answers from memory */
+
+static void *take_requests(void *arg)
+{
+	struct fuse_file *file = arg;
+	struct fuse_buf buf = { 0 };
+	for (;;) {
+		int r = fuse_session_receive_buf(file->session, &buf);
+		if (r == -EINTR)
+			continue;
+		if (r <= 0)
+			break;
+		fuse_session_process_buf(file->session, &buf);
+	}
+	free(buf.mem);
+	{
+		HOLD(&file->lock);
+		file->has_ended = true;
+	}
+	fuse_tell(file);
+	return NULL;
+}
+
+static int start_threads(struct fuse_file *file, struct err *err)
+{
+	while (file->n_threads < THREADS) {
+		char name[16];
+		(void) snprintf(name, sizeof name, "fuse-%u", file->n_threads);
+		int r = thread_start(&file->threads[file->n_threads], name, take_requests, file);
+		if (r < 0)
+			return err_set(err, r, "cannot start a thread");
+		file->n_threads++;
+	}
+	return 0;
+}
+
+/* A name inside an option: libfuse cuts at commas. */
+static int add_escaped(struct buf *option, const char *name, struct err *err)
+{
+	int r = 0;
+	for (; r == 0 && *name; name++)
+		r = buf_printf(option, err, "%s%c", *name == ',' || *name == '\\' ? "\\" : "", *name);
+	return r;
+}
+
+static int new_session(struct fuse_file *file, const struct fuse_file_options *options,
+		       struct err *err)
+{
+	CLEANUP(buf_deinit) struct buf o = BUF_EMPTY;
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	int r = buf_puts(&o, "fsname=", err);
+	if (r == 0)
+		r = add_escaped(&o, options->fs_name, err);
+	if (r == 0 && options->mount_point)
+		r = buf_puts(&o, ",subtype=pbsmap,ro,nosuid,nodev,auto_unmount,default_permissions", err);
+	if (r < 0)
+		return r;
+	if (fuse_opt_add_arg(&args, "pbsmap") == 0 &&
+	    (!options->mount_point ||
+	     (fuse_opt_add_arg(&args, "-o") == 0 && fuse_opt_add_arg(&args, o.data) == 0)))
+		file->session = fuse_session_new(&args, &fuse_serve_ops, sizeof fuse_serve_ops, file);
+	fuse_opt_free_args(&args);
+	return file->session ? 0 : err_set(err, -ENOMEM, "cannot make a FUSE session");
+}
+
+static int mount_on_path(struct fuse_file *file, const char *path, struct err *err)
+{
+	if (access("/dev/fuse", F_OK) < 0)
+		return err_set(err, -ENODEV, "this system has no /dev/fuse: load the module fuse "
+			       "(modprobe fuse), or let the container have the device");
+	if (fuse_session_mount(file->session, path) != 0)
+		return err_set(err, -EPERM, "cannot mount on %s: is fusermount3 installed, is it your "
+			       "file, may you open /dev/fuse?", path);
+	file->is_mounted = true;
+	return 0;
+}
+
+/* Mounted nowhere: libfuse takes a connection that is ready by this name. */
+static int begin_session(struct fuse_file *file, int fuse_fd, struct err *err)
+{
+	char path[32];
+	(void) snprintf(path, sizeof path, "/dev/fd/%d", fuse_fd);
+	if (fuse_session_mount(file->session, path) != 0)
+		return err_set(err, -EIO, "cannot begin a FUSE session");
+	return 0;
+}
+
+static int open_nowhere(struct fuse_file *file, const struct fuse_file_options *options, int *ret_fd,
+			struct err *err)
+{
+	struct fuse_mount mount = FUSE_MOUNT_NONE;
+	int r = fuse_attach(options, &mount, err);
+	if (r < 0)
+		return r;
+	r = begin_session(file, mount.fuse_fd, err);
+	if (r < 0)
+		(void) close(mount.fuse_fd);
+	if (r == 0)
+		r = start_threads(file, err);
+	if (r == 0)
+		r = fuse_attach_open(&mount, ret_fd, err);
+	fuse_attach_finish(&mount);
+	return r;
+}
+
+static int open_file(struct fuse_file *file, const struct fuse_file_options *options, int *ret_fd,
+		     struct err *err)
+{
+	file->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (file->event_fd < 0)
+		return err_errno(err, -errno, "cannot make an eventfd");
+	file->threads = calloc(THREADS, sizeof *file->threads);
+	if (!file->threads)
+		return err_set(err, -ENOMEM, "no memory for threads");
+	int r = new_session(file, options, err);
+	if (r < 0)
+		return r;
+	if (!options->mount_point)
+		return open_nowhere(file, options, ret_fd, err);
+	*ret_fd = -EBADF;
+	r = mount_on_path(file, options->mount_point, err);
+	return r < 0 ? r : start_threads(file, err);
+}
+
+int fuse_file_open(const struct fuse_file_options *options, struct fuse_file **ret, int *ret_fd,
+		   struct err *err)
+{
+	struct fuse_file *file = calloc(1, sizeof *file);
+	if (!file)
+		return err_set(err, -ENOMEM, "no memory");
+	file->image = options->image;
+	file->timeout_ms = options->timeout_ms;
+	file->event_fd = -EBADF;
+	list_init(&file->requests);
+	(void) pthread_mutex_init(&file->lock, NULL);
+	(void) pthread_cond_init(&file->answered, NULL);
+	int fd = -EBADF;
+	int r = open_file(file, options, &fd, err);
+	if (r < 0) {
+		closep(&fd);
+		fuse_file_close(file);
+		return r;
+	}
+	*ret = file;
+	*ret_fd = fd;
+	return 0;
+}
+
+int fuse_file_event_fd(const struct fuse_file *file)
+{
+	return file->event_fd;
+}
+
+bool fuse_file_has_ended(struct fuse_file *file)
+{
+	HOLD(&file->lock);
+	return file->has_ended;
+}
+
+unsigned fuse_file_n_users(struct fuse_file *file)
+{
+	HOLD(&file->lock);
+	return file->n_users;
+}
+
+void fuse_file_close(struct fuse_file *file)
+{
+	if (!file)
+		return;
+	if (file->session)
+		fuse_session_unmount(file->session); /* nothing, when it is mounted nowhere */
+	for (unsigned i = 0; i < file->n_threads; i++)
+		(void) pthread_join(file->threads[i], NULL);
+	fuse_wait_for_answers(file);
+	if (file->session)
+		fuse_session_destroy(file->session);
+	closep(&file->event_fd);
+	(void) pthread_cond_destroy(&file->answered);
+	(void) pthread_mutex_destroy(&file->lock);
+	free(file->threads);
+	free(file);
+}
