@@ -11,8 +11,10 @@ int json_parse_object(const char *text, size_t len, const char *what, json_t **r
 	json_error_t why;
 	json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
 	if (!json)
-		return err_set(err, -EBADMSG, "%s is not valid JSON (line %d: %s)", what, why.line,
-			       why.text);
+		/* Not the parser's words: they repeat the text, which may be a key, or act on a terminal. */
+		return err_set(err, -EBADMSG, "%s is not valid JSON (line %d, column %d%s)", what,
+			       why.line, why.column,
+			       json_error_code(&why) == json_error_duplicate_key ? ": the same key twice" : "");
 	if (!json_is_object(json)) {
 		json_decref(json);
 		return err_set(err, -EBADMSG, "%s is no JSON object", what);
