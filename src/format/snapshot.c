@@ -253,7 +253,8 @@ enum archive_kind archive_kind_of(const char *server_name)
 		return ARCHIVE_IMAGE;
 	if (ends_with(server_name, ".fidx"))
 		return ARCHIVE_FIXED;
-	if (ends_with(server_name, "pxar.didx"))
+	if (ends_with(server_name, ".pxar.didx") || ends_with(server_name, ".mpxar.didx") ||
+	    ends_with(server_name, ".ppxar.didx"))
 		return ARCHIVE_PXAR;
 	if (ends_with(server_name, ".didx"))
 		return ARCHIVE_DYNAMIC;

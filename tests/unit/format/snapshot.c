@@ -258,6 +258,7 @@ static void finds_the_file_that_a_user_means(void **state)
 		{ "root.mpxar", "root.mpxar.didx", "root.mpxar", ARCHIVE_PXAR },
 		{ "root.ppxar", "root.ppxar.didx", "root.ppxar", ARCHIVE_PXAR },
 		{ "catalog.pcat1", "catalog.pcat1.didx", "catalog.pcat1", ARCHIVE_DYNAMIC },
+		{ "notpxar.didx", "notpxar.didx", "notpxar", ARCHIVE_DYNAMIC },
 		{ "any.didx", "any.didx", "any", ARCHIVE_DYNAMIC },
 		{ "qemu-server.conf", "qemu-server.conf.blob", "qemu-server.conf", ARCHIVE_BLOB },
 		{ "index.json", "index.json.blob", "index.json", ARCHIVE_BLOB },
