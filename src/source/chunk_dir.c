@@ -38,8 +38,7 @@ struct chunk_dir {
 struct base {
 	unsigned refs;
 	int fd;
-	dev_t dev;
-	ino_t ino;
+	struct stat st;
 };
 
 static void base_free(struct base *base)
@@ -61,7 +60,7 @@ static int base_open(const char *path, struct base **ret, struct err *err)
 	struct base *base = calloc(1, sizeof *base);
 	if (!base)
 		return err_set(err, -ENOMEM, "no memory");
-	*base = (struct base){ .refs = 1, .fd = steal_fd(&fd), .dev = st.st_dev, .ino = st.st_ino };
+	*base = (struct base){ .refs = 1, .fd = steal_fd(&fd), .st = st };
 	*ret = base;
 	return 0;
 }
@@ -89,6 +88,12 @@ int chunk_dir_open(const char *path, struct chunk_dir **ret, struct err *err)
 	}
 	*ret = chunks;
 	return 0;
+}
+
+void chunk_dir_owner(const struct chunk_dir *chunks, uid_t *ret_uid, gid_t *ret_gid)
+{
+	*ret_uid = chunks->base->st.st_uid;
+	*ret_gid = chunks->base->st.st_gid;
 }
 
 void chunk_dir_close(struct chunk_dir *chunks)
@@ -138,7 +143,7 @@ static int base_reopen(struct chunk_dir *chunks, const struct base *base, struct
 	int r = base_open(chunks->path, &fresh, err);
 	if (r < 0)
 		return r;
-	bool is_same = fresh->dev == base->dev && fresh->ino == base->ino;
+	bool is_same = fresh->st.st_dev == base->st.st_dev && fresh->st.st_ino == base->st.st_ino;
 	struct base *unused = fresh;
 	if (!is_same) {
 		HOLD(&chunks->lock);

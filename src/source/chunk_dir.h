@@ -15,6 +15,9 @@ struct chunk_dir;
  */
 int chunk_dir_open(const char *path, struct chunk_dir **ret, struct err *err) MUST_CHECK;
 
+/* Whose the directory is. */
+void chunk_dir_owner(const struct chunk_dir *chunks, uid_t *ret_uid, gid_t *ret_gid);
+
 /* Every fetch was answered. */
 void chunk_dir_close(struct chunk_dir *chunks);
 

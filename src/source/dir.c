@@ -391,7 +391,11 @@ static int dir_init(struct source_dir *dir, const char *path, struct err *err)
 		return err_set(err, -EINVAL, "%s is no datastore: it has no .chunks", path);
 	CLEANUP(buf_deinit) struct buf chunks = BUF_EMPTY;
 	int r = buf_printf(&chunks, err, "%s/.chunks", dir->path);
-	return r < 0 ? r : chunk_dir_open(chunks.data, &dir->chunks, err);
+	if (r == 0)
+		r = chunk_dir_open(chunks.data, &dir->chunks, err);
+	if (r == 0)
+		chunk_dir_owner(dir->chunks, &dir->source.uid, &dir->source.gid);
+	return r;
 }
 
 int source_dir_open(const char *path, struct source **ret, struct err *err)

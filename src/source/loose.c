@@ -135,7 +135,10 @@ static int loose_init(struct source_loose *loose, const char *index_path, const 
 	CLEANUP(closep) int fd = folder_open_file(loose->folder_fd, slash + 1, &size);
 	if (fd < 0)
 		return err_errno(err, fd == -EBADMSG ? -EINVAL : fd, "cannot open %s", index_path);
-	return open_chunks(chunks_dir, &loose->chunks, err);
+	int r = open_chunks(chunks_dir, &loose->chunks, err);
+	if (r == 0)
+		chunk_dir_owner(loose->chunks, &loose->source.uid, &loose->source.gid);
+	return r;
 }
 
 int source_loose_open(const char *index_path, const char *chunks_dir, struct source **ret,

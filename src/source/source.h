@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "crypto/sha256.h"
 #include "format/snapshot.h"
@@ -106,6 +107,8 @@ struct source {
 	const struct source_ops *ops;
 	char *name;	    /* the repository as a user would write it */
 	unsigned n_origins; /* who may be asked for a chunk in turn; 0 means 1 */
+	uid_t uid;	    /* whose the chunks are: enough rights to read them */
+	gid_t gid;
 	struct strv notes;  /* what set-up calls found that a user should know; one line each */
 };
 

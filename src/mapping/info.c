@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mapping/info.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/json.h"
+
+static const char *const via_names[] = { [VIA_LOOP] = "loop", [VIA_FILE] = "file" };
+
+static const char *const state_names[] = {
+	[MAPPING_READY] = "ready",
+	[MAPPING_ENDING] = "ending",
+	[MAPPING_SILENT] = "silent",
+	[MAPPING_DEAD] = "dead",
+};
+
+const char *mapping_via_name(enum mapping_via via)
+{
+	return via_names[via];
+}
+
+const char *mapping_state_name(enum mapping_state state)
+{
+	return state_names[state];
+}
+
+void mapping_info_deinit(struct mapping_info *info)
+{
+	free(info->name);
+	free(info->device);
+	free(info->repository);
+	free(info->ns);
+	free(info->snapshot);
+	free(info->archive);
+	strv_deinit(&info->partitions);
+	strv_deinit(&info->holders);
+	*info = MAPPING_INFO_EMPTY;
+}
+
+void mapping_list_deinit(struct mapping_list *list)
+{
+	for (size_t i = 0; i < list->n; i++)
+		mapping_info_deinit(&list->items[i]);
+	free(list->items);
+	*list = MAPPING_LIST_EMPTY;
+}
+
+/*
+ * Names are bytes, JSON wants UTF-8: what is not goes as an array of bytes.  It is rare, and both
+ * ends are this program.
+ */
+static json_t *text_to_json(const char *text)
+{
+	json_t *json = json_string(text);
+	if (json)
+		return json;
+	json = json_array();
+	for (; json && *text; text++)
+		if (json_array_append_new(json, json_integer((unsigned char)*text)) < 0) {
+			json_decref(json);
+			return NULL;
+		}
+	return json;
+}
+
+/* NULL = not such a text, or no memory. */
+static char *text_from_json(const json_t *json)
+{
+	if (json_is_string(json))
+		return strdup(json_string_value(json));
+	if (!json_is_array(json))
+		return NULL;
+	size_t n = json_array_size(json);
+	char *text = malloc(n + 1);
+	for (size_t i = 0; text && i < n; i++)
+		text[i] = (char)json_integer_value(json_array_get(json, i));
+	if (text)
+		text[n] = '\0';
+	return text;
+}
+
+static json_t *strv_to_json(const struct strv *v)
+{
+	json_t *json = json_array();
+	for (size_t i = 0; json && i < v->n; i++)
+		if (json_array_append_new(json, text_to_json(v->items[i])) < 0) {
+			json_decref(json);
+			return NULL;
+		}
+	return json;
+}
+
+static int strv_from_json(const json_t *json, struct strv *ret, struct err *err)
+{
+	for (size_t i = 0; i < json_array_size(json); i++) {
+		CLEANUP(freep) char *item = text_from_json(json_array_get(json, i));
+		int r = item ? strv_add(ret, item, err) : err_set(err, -EPROTO, "not a list of names");
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Which key is which text, and which number. */
+struct text_field {
+	const char *key;
+	size_t off;
+};
+
+static const struct text_field text_fields[] = {
+	{ "name", offsetof(struct mapping_info, name) },
+	{ "device", offsetof(struct mapping_info, device) },
+	{ "repository", offsetof(struct mapping_info, repository) },
+	{ "ns", offsetof(struct mapping_info, ns) },
+	{ "snapshot", offsetof(struct mapping_info, snapshot) },
+	{ "archive", offsetof(struct mapping_info, archive) },
+};
+
+static const struct text_field u64_fields[] = {
+	{ "size", offsetof(struct mapping_info, size) },
+	{ "read_bytes", offsetof(struct mapping_info, stats.read_bytes) },
+	{ "fetched_bytes", offsetof(struct mapping_info, stats.fetched_bytes) },
+	{ "fetched_chunks", offsetof(struct mapping_info, stats.fetched_chunks) },
+	{ "cache_hits", offsetof(struct mapping_info, stats.cache_hits) },
+	{ "damaged_chunks", offsetof(struct mapping_info, stats.damaged_chunks) },
+};
+
+static char *const *text_at(const struct mapping_info *info, const struct text_field *field)
+{
+	return (char *const *)(const void *)((const char *)info + field->off);
+}
+
+static const uint64_t *u64_at(const struct mapping_info *info, const struct text_field *field)
+{
+	return (const uint64_t *)(const void *)((const char *)info + field->off);
+}
+
+json_t *mapping_info_to_json(const struct mapping_info *info)
+{
+	json_t *json = json_object();
+	int bad = !json;
+	for (size_t i = 0; i < ARRAY_LEN(text_fields); i++)
+		bad |= json_object_set_new(json, text_fields[i].key,
+					   text_to_json(*text_at(info, &text_fields[i])));
+	for (size_t i = 0; i < ARRAY_LEN(u64_fields); i++)
+		bad |= json_object_set_new(json, u64_fields[i].key,
+					   json_integer((json_int_t)*u64_at(info, &u64_fields[i])));
+	bad |= json_object_set_new(json, "via", json_integer(info->via));
+	bad |= json_object_set_new(json, "pid", json_integer(info->pid));
+	bad |= json_object_set_new(json, "state", json_integer(info->state));
+	bad |= json_object_set_new(json, "since", json_integer(info->since));
+	bad |= json_object_set_new(json, "is_made", json_boolean(info->is_target_made));
+	bad |= json_object_set_new(json, "partitions", strv_to_json(&info->partitions));
+	if (!bad)
+		return json;
+	json_decref(json);
+	return NULL;
+}
+
+static json_int_t int_of(const json_t *json, const char *key)
+{
+	return json_integer_value(json_object_get(json, key));
+}
+
+static int fill_info(const json_t *json, struct mapping_info *info, struct err *err)
+{
+	for (size_t i = 0; i < ARRAY_LEN(text_fields); i++) {
+		char *text = text_from_json(json_object_get(json, text_fields[i].key));
+		if (!text)
+			return err_set(err, -EPROTO, "a mapping does not say its %s", text_fields[i].key);
+		memcpy((char *)info + text_fields[i].off, &text, sizeof text);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(u64_fields); i++) {
+		uint64_t n = (uint64_t)int_of(json, u64_fields[i].key);
+		memcpy((char *)info + u64_fields[i].off, &n, sizeof n);
+	}
+	info->via = int_of(json, "via") == VIA_FILE ? VIA_FILE : VIA_LOOP;
+	info->state = int_of(json, "state") == MAPPING_ENDING ? MAPPING_ENDING : MAPPING_READY;
+	info->pid = (pid_t)int_of(json, "pid");
+	info->since = int_of(json, "since");
+	info->is_target_made = json_is_true(json_object_get(json, "is_made"));
+	return strv_from_json(json_object_get(json, "partitions"), &info->partitions, err);
+}
+
+int mapping_info_from_json(const json_t *json, struct mapping_info *ret, struct err *err)
+{
+	struct mapping_info info = MAPPING_INFO_EMPTY;
+	int r = fill_info(json, &info, err);
+	if (r < 0) {
+		mapping_info_deinit(&info);
+		return r;
+	}
+	*ret = info;
+	return 0;
+}
+
+json_t *failure_to_json(const struct failure *why)
+{
+	json_t *json = json_object();
+	int bad = !json;
+	bad |= json_object_set_new(json, "code", json_integer(why->err.code));
+	bad |= json_object_set_new(json, "message", text_to_json(why->err.msg));
+	bad |= json_object_set_new(json, "candidates", strv_to_json(&why->candidates));
+	bad |= json_object_set_new(json, "holders", strv_to_json(&why->holders));
+	if (!bad)
+		return json;
+	json_decref(json);
+	return NULL;
+}
+
+void failure_from_json(const json_t *json, struct failure *ret)
+{
+	json_int_t code = int_of(json, "code");
+	CLEANUP(freep) char *message = text_from_json(json_object_get(json, "message"));
+	(void) err_set(&ret->err, code < 0 && code > -4096 ? (int)code : -EPROTO, "%s",
+		       message ? message : "the server process says nothing of use");
+	(void) strv_from_json(json_object_get(json, "candidates"), &ret->candidates, NULL);
+	(void) strv_from_json(json_object_get(json, "holders"), &ret->holders, NULL);
+}

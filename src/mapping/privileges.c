@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mapping/privileges.h"
+
+#include <grp.h>
+#include <linux/capability.h>
+#include <seccomp.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define IS_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define IS_SANITIZED 1
+#endif
+#endif
+#ifndef IS_SANITIZED
+#define IS_SANITIZED 0
+#endif
+
+/* What serving, logging, the control socket and the C library's threads and memory need. */
+static const int allowed[] = {
+	/* files: chunks, the datastore opened again */
+	SCMP_SYS(openat), SCMP_SYS(open), SCMP_SYS(close), SCMP_SYS(read), SCMP_SYS(pread64),
+	SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(stat), SCMP_SYS(statx), SCMP_SYS(lseek),
+	SCMP_SYS(fcntl), SCMP_SYS(flock), SCMP_SYS(getdents64), SCMP_SYS(readlink), SCMP_SYS(readlinkat),
+	/* answers: FUSE, events, log */
+	SCMP_SYS(write), SCMP_SYS(writev), SCMP_SYS(pwrite64), SCMP_SYS(splice), SCMP_SYS(vmsplice),
+	SCMP_SYS(pipe2), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(restart_syscall),
+	/* control socket, syslog */
+	SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(sendto),
+	SCMP_SYS(sendmsg), SCMP_SYS(recvfrom), SCMP_SYS(recvmsg), SCMP_SYS(getsockopt),
+	SCMP_SYS(setsockopt), SCMP_SYS(shutdown), SCMP_SYS(unlink), SCMP_SYS(unlinkat),
+	/* the end: loop device, mount on a path */
+	SCMP_SYS(ioctl), SCMP_SYS(umount2),
+	/* memory */
+	SCMP_SYS(brk), SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(mprotect),
+	SCMP_SYS(madvise), SCMP_SYS(mlock), SCMP_SYS(mlock2), SCMP_SYS(munlock), SCMP_SYS(getrandom),
+	/* threads, time, signals */
+	SCMP_SYS(clone), SCMP_SYS(clone3), SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(futex),
+	SCMP_SYS(membarrier), SCMP_SYS(sched_yield), SCMP_SYS(sched_getaffinity), SCMP_SYS(prctl),
+	SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getgid),
+	SCMP_SYS(getegid), SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep), SCMP_SYS(nanosleep),
+	SCMP_SYS(gettimeofday), SCMP_SYS(time), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask),
+	SCMP_SYS(rt_sigreturn), SCMP_SYS(sigaltstack), SCMP_SYS(tgkill), SCMP_SYS(exit),
+	SCMP_SYS(exit_group),
+};
+
+/* For all threads.  A call that is not in the list fails with EPERM: an error is better than death. */
+static int filter_system_calls(struct err *err)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	if (!filter)
+		return err_set(err, -ENOMEM, "no memory for the system call filter");
+	int r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(allowed); i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
+	if (r == 0)
+		r = seccomp_load(filter);
+	seccomp_release(filter);
+	/* A kernel without seccomp still serves. */
+	if (r == 0 || r == -EINVAL || r == -ENOSYS || r == -ECANCELED)
+		return 0;
+	return err_errno(err, r, "cannot set the system call filter");
+}
+
+static int become(uid_t uid, gid_t gid, struct err *err)
+{
+	if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+		return err_errno(err, -errno, "cannot become user %u", (unsigned)uid);
+	/* User 0 keeps its capabilities over setresuid(). */
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
+	if (syscall(SYS_capset, &header, none) < 0)
+		return err_errno(err, -errno, "cannot give up capabilities");
+	return 0;
+}
+
+int privileges_drop(uid_t uid, gid_t gid, struct err *err)
+{
+	const struct rlimit none = { 0 };
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return err_errno(err, -errno, "cannot give up new privileges");
+	if (geteuid() == 0) {
+		int r = become(uid, gid, err);
+		if (r < 0)
+			return r;
+	}
+	(void) setrlimit(RLIMIT_CORE, &none);
+	if (IS_SANITIZED) /* sanitizers trace their own process and map what they like */
+		return 0;
+	(void) prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	return filter_system_calls(err);
+}

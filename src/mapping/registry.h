@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "mapping/mapping.h"
+#include "util/deadline.h"
+
+/*
+ * The run directory with the control sockets: /run/pbsmap, or $XDG_RUNTIME_DIR/pbsmap without root.
+ * PBSMAP_RUN_DIR names another one.  A mapping is alive when its socket accepts; a socket that does not
+ * is swept, under a lock, by whoever comes next.
+ */
+struct registry {
+	int fd;
+	char path[512];
+};
+
+#define REGISTRY_NONE ((struct registry){ .fd = -EBADF })
+
+/* Makes the directory where it is missing; another user's is refused (-EPERM). */
+int registry_open(struct registry *ret, struct err *err) MUST_CHECK;
+void registry_close(struct registry *registry);
+
+/* Names may be compared and sockets be swept until the descriptor is closed.  Waits. */
+int registry_lock(const struct registry *registry, int *ret_fd, struct err *err) MUST_CHECK;
+
+/* Names of all sockets, alive or not; sorted. */
+int registry_sockets(const struct registry *registry, struct strv *ret, struct err *err) MUST_CHECK;
+
+#define SOCKET_NAME_SIZE 32
+
+/* A listening socket of a new name. */
+int registry_listen(const struct registry *registry, char ret_name[static SOCKET_NAME_SIZE],
+		    int *ret_fd, struct err *err) MUST_CHECK;
+
+/* -ECONNREFUSED, -ENOENT: nobody listens there. */
+int registry_connect(const struct registry *registry, const char *name, int *ret_fd,
+		     struct err *err) MUST_CHECK;
+
+void registry_remove(const struct registry *registry, const char *name);
+
+/* Removes the sockets nobody listens on. */
+int registry_sweep(const struct registry *registry, struct err *err) MUST_CHECK;
