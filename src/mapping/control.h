@@ -15,8 +15,8 @@
  */
 #define CONTROL_PACKET_MAX (256u << 10) /* bytes */
 
-/* Takes @json, NULL = no memory.  Never waits for long, never raises SIGPIPE. */
-int control_send(int fd, json_t *take_json, struct err *err) MUST_CHECK;
+/* Takes @json, NULL = no memory.  No SIGPIPE when the other side is gone: often that is its matter. */
+int control_send(int fd, json_t *take_json, struct err *err);
 
 /* 1 = a packet, 0 = the other side has closed it.  -ETIMEDOUT, -EPROTO. */
 int control_receive(int fd, struct deadline until, json_t **ret, struct err *err) MUST_CHECK;

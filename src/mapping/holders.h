@@ -18,3 +18,9 @@
  * stacked on it, also for its partitions.  Without the right to look into a process, that process is not seen.
  */
 int holders_find(const char *path, pid_t skip_pid, struct strv *ret, struct err *err) MUST_CHECK;
+
+/*
+ * Every mount of the device or of one of its partitions in our mount namespace is taken out of the
+ * mount table; whoever has a file of it open keeps that.
+ */
+int holders_detach_mounts(const char *device, struct err *err) MUST_CHECK;

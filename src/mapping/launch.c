@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <syslog.h>
+
+#include "format/json.h"
+#include "mapping/control.h"
+#include "mapping/info.h"
+#include "mapping/privileges.h"
+#include "mapping/server.h"
+#include "util/array.h"
+
+/*
+ * How a mapping begins.  The process is forked before there is a thread, and does everything itself; the
+ * caller only waits, passes on what it says, and leaves with its result:
+ *
+ *   caller                          server process
+ *     │ fork ─────────────────────────▶│ backup: key, manifest, index (may ask for a password)
+ *     │◀─ {"say": …} ──────────────────│ lets go of all it inherited, works in "/"
+ *     │                                │ stream, FUSE, device, name, control socket
+ *     │                                │ gives up rights, leaves the session
+ *     │◀─ {"ready": …} or {"failed": …}│ serves
+ *
+ * Until "ready" Ctrl-C reaches both, and the death of the caller kills the server process; the kernel
+ * takes device and mount away with it.
+ */
+struct fds {
+	int *items;
+	size_t n, cap;
+};
+
+/* What is open now, but @except and stdio. */
+static int list_open_fds(int except, struct fds *ret, struct err *err)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	if (!dir)
+		return err_errno(err, -errno, "cannot list /proc/self/fd");
+	struct dirent *entry;
+	int r = 0;
+	while (r == 0 && (entry = readdir(dir))) {
+		int fd = atoi(entry->d_name);
+		if (fd <= STDERR_FILENO || fd == except || fd == dirfd(dir))
+			continue;
+		r = array_grow(&ret->items, ret->n, &ret->cap, sizeof fd, err);
+		if (r == 0)
+			ret->items[ret->n++] = fd;
+	}
+	(void) closedir(dir);
+	return r;
+}
+
+/* Whoever waits for the end of a pipe that we inherited must not wait for us. */
+static int let_go(struct fds *inherited, struct err *err)
+{
+	for (size_t i = 0; i < inherited->n; i++)
+		(void) close(inherited->items[i]);
+	free(inherited->items);
+	*inherited = (struct fds){ 0 };
+	CLEANUP(closep) int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null < 0)
+		return err_errno(err, -errno, "cannot open /dev/null");
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (dup2(null, fd) < 0)
+			return err_errno(err, -errno, "cannot let go of standard input and output");
+	if (chdir("/") < 0)
+		return err_errno(err, -errno, "cannot work in /");
+	return 0;
+}
+
+/* -- in the server process ------------------------------------------------------------------- */
+
+struct child {
+	int fd; /* to the caller; -EBADF once it was told */
+	struct server server;
+};
+
+static void say_to_caller(void *user, const char *line)
+{
+	const struct child *child = user;
+	(void) control_send(child->fd, json_pack("{s:s%}", "say", line, strlen(line)), NULL);
+}
+
+static void say_to_log(void *user, const char *line)
+{
+	syslog(LOG_WARNING, "%s", line);
+}
+
+/* The layers up to the device, found by commands from here on. */
+static int set_up(struct server *server, const struct mapping_options *options, struct err *err)
+{
+	int r = registry_open(&server->registry, err);
+	if (r == 0)
+		r = registry_sweep(&server->registry, err);
+	if (r == 0)
+		r = served_show(&server->served, options, server->registry.path, err);
+	if (r == 0)
+		r = server_block_signals(server, err);
+	if (r == 0)
+		r = server_register(server, options->name, err);
+	return r;
+}
+
+static int give_up_rights(const struct server *server, struct err *err)
+{
+	const struct source *source = server->served.backup->source;
+	openlog("pbsmap", LOG_PID | LOG_NDELAY, LOG_DAEMON);
+	return privileges_drop(source->uid, source->gid, err);
+}
+
+static int child_begin(struct child *child, const struct mapping_options *options,
+		       struct failure *why)
+{
+	struct fds inherited = { 0 };
+	struct server *server = &child->server;
+	int r = list_open_fds(child->fd, &inherited, &why->err);
+	if (r == 0)
+		r = served_open_backup(&server->served, options, why);
+	if (r == 0)
+		r = let_go(&inherited, &why->err);
+	free(inherited.items);
+	if (r == 0)
+		r = set_up(server, options, &why->err);
+	return r < 0 ? r : give_up_rights(server, &why->err);
+}
+
+/* The caller learns it when all is true; from then on this process is on its own. */
+static int child_tell_ready(struct child *child, struct err *err)
+{
+	(void) setsid();
+	(void) prctl(PR_SET_PDEATHSIG, 0);
+	int r = control_send(child->fd, json_pack("{s:o}", "ready",
+						  mapping_info_to_json(&child->server.served.info)), err);
+	closep(&child->fd);
+	return r;
+}
+
+static _Noreturn void child_main(int fd, const struct mapping_options *options, pid_t caller)
+{
+	struct child child = { .fd = fd };
+	struct repository_options repository = *options->repository;
+	struct mapping_options own = *options;
+	own.repository = &repository;
+	repository.say = say_to_caller;
+	repository.user = &child;
+	server_init(&child.server);
+	child.server.served.say = say_to_log;
+
+	(void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != caller)
+		_exit(1); /* it died before the line above */
+	struct failure why = FAILURE_NONE;
+	int r = child_begin(&child, &own, &why);
+	if (r < 0)
+		(void) control_send(child.fd, json_pack("{s:o}", "failed", failure_to_json(&why)), NULL);
+	else if (child_tell_ready(&child, NULL) == 0)
+		server_run(&child.server);
+	if (child.server.is_forced)
+		_exit(0); /* not one step more than the kernel needs: something hangs, that is why */
+	server_deinit(&child.server);
+	failure_deinit(&why);
+	exit(r < 0);
+}
+
+/* -- in the caller --------------------------------------------------------------------------- */
+
+/* 1 = more to come, 0 = the server process is ready, else its failure. */
+static int take_message(const json_t *message, const struct repository_options *repository,
+			struct mapping_info *ret, struct failure *why)
+{
+	const json_t *said = json_object_get(message, "say");
+	if (said) {
+		repository->say(repository->user, json_string_value(said));
+		return 1;
+	}
+	const json_t *ready = json_object_get(message, "ready");
+	if (ready)
+		return mapping_info_from_json(ready, ret, &why->err);
+	failure_from_json(json_object_get(message, "failed"), why);
+	return why->err.code;
+}
+
+static int say_how_it_died(pid_t child, struct err *err)
+{
+	int status;
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			return err_errno(err, -errno, "the server process is lost");
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGINT)
+		return err_set(err, -EINTR, "interrupted");
+	if (WIFSIGNALED(status))
+		return err_set(err, -ECHILD, "the server process was killed by signal %d",
+			       WTERMSIG(status));
+	return err_set(err, -ECHILD, "the server process ended without a word");
+}
+
+static int wait_for_child(pid_t child, int fd, const struct mapping_options *options,
+			  struct mapping_info *ret, struct failure *why)
+{
+	for (;;) {
+		CLEANUP(json_freep) json_t *message = NULL;
+		int r = control_receive(fd, DEADLINE_NEVER, &message, &why->err);
+		if (r == 0)
+			return say_how_it_died(child, &why->err);
+		if (r > 0)
+			r = take_message(message, options->repository, ret, why);
+		if (r <= 0)
+			return r;
+	}
+}
+
+/* Who asked for it cannot be told of it: it must not stay. */
+static void take_back(const char *device)
+{
+	struct failure ignored = FAILURE_NONE;
+	(void) mapping_unmap(device, UNMAP_FORCE, deadline_in_ms(0), &ignored);
+	failure_deinit(&ignored);
+}
+
+static int start_in_background(const struct mapping_options *options,
+			       int (*ready)(void *user, const struct mapping_info *info, struct err *err),
+			       void *user, struct failure *why)
+{
+	int fds[2];
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+		return err_errno(&why->err, -errno, "cannot make a socket");
+	CLEANUP(closep) int ours = fds[0];
+	CLEANUP(closep) int theirs = fds[1];
+	pid_t caller = getpid(), child = fork();
+	if (child < 0)
+		return err_errno(&why->err, -errno, "cannot start the server process");
+	if (child == 0) {
+		closep(&ours);
+		child_main(steal_fd(&theirs), options, caller);
+	}
+	closep(&theirs);
+	struct mapping_info info = MAPPING_INFO_EMPTY;
+	int r = wait_for_child(child, ours, options, &info, why);
+	if (r == 0) {
+		r = ready(user, &info, &why->err);
+		if (r < 0)
+			take_back(info.device);
+	}
+	mapping_info_deinit(&info);
+	return r;
+}
+
+/* -- without a process of its own ------------------------------------------------------------ */
+
+static int start_in_foreground(const struct mapping_options *options,
+			       int (*ready)(void *user, const struct mapping_info *info, struct err *err),
+			       void *user, struct failure *why)
+{
+	struct server server;
+	server_init(&server);
+	server.served.say = options->repository->say;
+	server.served.user = options->repository->user;
+	int r = served_open_backup(&server.served, options, why);
+	if (r == 0)
+		r = set_up(&server, options, &why->err);
+	/* Before rights go: who is told (a service manager, a pipe) may be out of reach then. */
+	if (r == 0)
+		r = ready(user, &server.served.info, &why->err);
+	if (r == 0)
+		r = give_up_rights(&server, &why->err);
+	if (r == 0)
+		server_run(&server);
+	if (server.is_forced)
+		return r; /* the process ends now; nothing is joined, something may hang */
+	server_deinit(&server);
+	return r;
+}
+
+int mapping_start(const struct mapping_options *options,
+		  int (*ready)(void *user, const struct mapping_info *info, struct err *err),
+		  void *user, struct failure *why)
+{
+	return options->foreground ? start_in_foreground(options, ready, user, why)
+				   : start_in_background(options, ready, user, why);
+}

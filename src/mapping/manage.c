@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <mntent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "export/loop.h"
+#include "format/json.h"
+#include "mapping/control.h"
+#include "mapping/holders.h"
+#include "mapping/info.h"
+#include "mapping/registry.h"
+#include "util/array.h"
+#include "util/bytes.h"
+
+/*
+ * What commands do with mappings that other processes serve.  Whether a device is busy is found out
+ * here, not by its server, which has no rights left to look around.
+ */
+#define ANSWER_MS     2000  /* a live server answers in microseconds */
+#define BUSY_GRACE_MS 300   /* udev and its like look into a new device for a moment */
+#define BUSY_RETRY_MS 50
+#define END_MS	      10000 /* of a server nobody uses, or that was told to force */
+
+/* -- list ------------------------------------------------------------------------------------ */
+
+/* A live mapping and the socket it was found by. */
+struct found {
+	struct mapping_info info;
+	char socket_name[SOCKET_NAME_SIZE]; /* "" = nobody serves it */
+};
+
+struct found_list {
+	struct found *items;
+	size_t n, cap;
+};
+
+static void found_list_deinit(struct found_list *list)
+{
+	for (size_t i = 0; i < list->n; i++)
+		mapping_info_deinit(&list->items[i].info);
+	free(list->items);
+}
+
+static int found_add(struct found_list *list, struct mapping_info *take_info, const char *socket_name,
+		     struct err *err)
+{
+	int r = array_grow(&list->items, list->n, &list->cap, sizeof *list->items, err);
+	if (r < 0) {
+		mapping_info_deinit(take_info);
+		return r;
+	}
+	struct found *found = &list->items[list->n++];
+	found->info = *take_info;
+	(void) snprintf(found->socket_name, sizeof found->socket_name, "%s", socket_name);
+	return 0;
+}
+
+/* One that accepts and does not answer, or that ends this moment: all there is to say. */
+static int describe_silent(const char *socket_name, struct mapping_info *ret, struct err *err)
+{
+	struct mapping_info info = { .state = MAPPING_SILENT };
+	char **const texts[] = { &info.name, &info.device, &info.repository, &info.ns, &info.snapshot,
+				 &info.archive };
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		*texts[i] = strdup(i == 0 ? socket_name : "");
+		if (!*texts[i]) {
+			mapping_info_deinit(&info);
+			return err_set(err, -ENOMEM, "no memory");
+		}
+	}
+	*ret = info;
+	return 0;
+}
+
+static int ask_status(const struct registry *registry, const char *socket_name,
+		      struct found_list *ret, struct err *err)
+{
+	CLEANUP(closep) int fd = -EBADF;
+	CLEANUP(json_freep) json_t *answer = NULL;
+	struct mapping_info info = MAPPING_INFO_EMPTY;
+	if (registry_connect(registry, socket_name, &fd, NULL) < 0)
+		return 0; /* it went away this moment */
+	int r = control_ask(fd, json_pack("{s:s}", "do", "status"), deadline_in_ms(ANSWER_MS), &answer, err);
+	if (r == -ECONNRESET || r == -EPIPE)
+		return 0;
+	if (r == -ETIMEDOUT)
+		r = describe_silent(socket_name, &info, err);
+	else if (r == 0)
+		r = mapping_info_from_json(answer, &info, err);
+	return r < 0 ? r : found_add(ret, &info, socket_name, err);
+}
+
+static bool is_known(const struct found_list *list, const char *device)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (strcmp(list->items[i].info.device, device) == 0)
+			return true;
+	return false;
+}
+
+/* A FUSE mount of ours that nobody answers: its process was killed, and its helper as well. */
+static bool is_dead_mount(const char *path)
+{
+	CLEANUP(closep) int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	return fd < 0 && errno == ENOTCONN;
+}
+
+static int add_dead(struct found_list *list, const struct mntent *mount, struct err *err)
+{
+	struct mapping_info info = MAPPING_INFO_EMPTY;
+	int r = describe_silent(mount->mnt_fsname, &info, err);
+	if (r < 0)
+		return r;
+	info.state = MAPPING_DEAD;
+	info.via = VIA_FILE;
+	free(info.device);
+	info.device = strdup(mount->mnt_dir);
+	if (!info.device) {
+		mapping_info_deinit(&info);
+		return err_set(err, -ENOMEM, "no memory");
+	}
+	return found_add(list, &info, "", err);
+}
+
+static int find_dead_mounts(struct found_list *list, struct err *err)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	if (!mounts)
+		return 0;
+	struct mntent *mount;
+	int r = 0;
+	while (r == 0 && (mount = getmntent(mounts)))
+		if (strcmp(mount->mnt_type, "fuse.pbsmap") == 0 && !is_known(list, mount->mnt_dir) &&
+		    is_dead_mount(mount->mnt_dir))
+			r = add_dead(list, mount, err);
+	(void) endmntent(mounts);
+	return r;
+}
+
+static int by_device(const void *a, const void *b)
+{
+	const struct found *x = a, *y = b;
+	size_t x_len = strlen(x->info.device), y_len = strlen(y->info.device);
+	if (x->info.via == VIA_LOOP && y->info.via == VIA_LOOP && x_len != y_len)
+		return x_len < y_len ? -1 : 1; /* loop9 before loop10 */
+	return strcmp(x->info.device, y->info.device);
+}
+
+static int find_all(const struct registry *registry, struct found_list *ret, struct err *err)
+{
+	CLEANUP(strv_deinit) struct strv sockets = STRV_EMPTY;
+	int r = registry_sweep(registry, err);
+	if (r == 0)
+		r = registry_sockets(registry, &sockets, err);
+	for (size_t i = 0; r == 0 && i < sockets.n; i++)
+		r = ask_status(registry, sockets.items[i], ret, err);
+	if (r == 0)
+		r = find_dead_mounts(ret, err);
+	if (r == 0 && ret->n)
+		qsort(ret->items, ret->n, sizeof *ret->items, by_device);
+	return r;
+}
+
+int mapping_list(struct mapping_list *ret, struct err *err)
+{
+	CLEANUP(registry_close) struct registry registry = REGISTRY_NONE;
+	CLEANUP(found_list_deinit) struct found_list found = { 0 };
+	struct mapping_list list = MAPPING_LIST_EMPTY;
+	int r = registry_open(&registry, err);
+	if (r == 0)
+		r = find_all(&registry, &found, err);
+	for (size_t i = 0; r == 0 && i < found.n; i++) {
+		struct mapping_info *info = &found.items[i].info;
+		r = array_grow(&list.items, list.n, &list.cap, sizeof *info, err);
+		if (r == 0 && *info->device && info->state != MAPPING_DEAD)
+			r = holders_find(info->device, info->pid, &info->holders, err);
+		if (r == 0) {
+			list.items[list.n++] = *info;
+			*info = MAPPING_INFO_EMPTY;
+		}
+	}
+	if (r < 0)
+		mapping_list_deinit(&list);
+	else
+		*ret = list;
+	return r;
+}
+
+/* -- which one ------------------------------------------------------------------------------- */
+
+static bool is_device(const struct mapping_info *info, const char *path)
+{
+	if (strcmp(info->device, path) == 0)
+		return true;
+	for (size_t i = 0; i < info->partitions.n; i++)
+		if (strcmp(info->partitions.items[i], path) == 0)
+			return true;
+	return false;
+}
+
+static bool is_tail(const char *name, const char *tail)
+{
+	size_t len = strlen(name), tail_len = strlen(tail);
+	return tail_len && tail_len < len && name[len - tail_len - 1] == '/' &&
+	       strcmp(name + len - tail_len, tail) == 0;
+}
+
+enum likeness { NOT_MEANT, MEANT_BY_TAIL, MEANT_EXACTLY };
+
+static enum likeness is_meant(const struct mapping_info *info, const char *which, const char *path)
+{
+	if ((path && is_device(info, path)) || strcmp(info->name, which) == 0)
+		return MEANT_EXACTLY;
+	return is_tail(info->name, which) ? MEANT_BY_TAIL : NOT_MEANT;
+}
+
+/* The device a user means by a number or a path; NULL = neither. */
+static char *path_meant(const char *which)
+{
+	char *path = NULL;
+	if (*which && strspn(which, "0123456789") == strlen(which))
+		return asprintf(&path, "/dev/loop%s", which) < 0 ? NULL : path;
+	path = realpath(which, NULL);
+	/* A dead mount's path cannot be resolved by looking at it. */
+	return path || *which != '/' ? path : strdup(which);
+}
+
+static int say_candidates(const struct found_list *list, const char *which, enum likeness likeness,
+			  struct failure *why)
+{
+	CLEANUP(freep) char *path = path_meant(which);
+	for (size_t i = 0; i < list->n; i++) {
+		const struct mapping_info *info = &list->items[i].info;
+		if (likeness != NOT_MEANT && is_meant(info, which, path) != likeness)
+			continue;
+		int r = strv_add(&why->candidates, info->name, &why->err);
+		if (r < 0)
+			return r;
+	}
+	char shown[160];
+	strv_describe(&why->candidates, 4, shown, sizeof shown);
+	unsigned number;
+	if (likeness != NOT_MEANT)
+		return err_set(&why->err, -ENOTUNIQ, "%s fits several mappings: %s", which, shown);
+	if (path && sscanf(path, "/dev/loop%u", &number) == 1) {
+		struct stat st;
+		char sys[64];
+		(void) snprintf(sys, sizeof sys, "/sys/block/loop%u/loop/backing_file", number);
+		return err_set(&why->err, -ENOENT, "%s is %s; there is: %s", path,
+			       stat(sys, &st) == 0 ? "in use, but not by pbsmap" : "not mapped", shown);
+	}
+	return err_set(&why->err, -ENOENT, "nothing is mapped as %s; there is: %s", which, shown);
+}
+
+static int find_one(const struct found_list *list, const char *which, const struct found **ret,
+		    struct failure *why)
+{
+	CLEANUP(freep) char *path = path_meant(which);
+	for (int likeness = MEANT_EXACTLY; likeness > NOT_MEANT; likeness--) {
+		const struct found *fits = NULL;
+		for (size_t i = 0; i < list->n; i++) {
+			if (is_meant(&list->items[i].info, which, path) != (enum likeness)likeness)
+				continue;
+			if (fits)
+				return say_candidates(list, which, (enum likeness)likeness, why);
+			fits = &list->items[i];
+		}
+		if (fits) {
+			*ret = fits;
+			return 0;
+		}
+	}
+	return say_candidates(list, which, NOT_MEANT, why);
+}
+
+/* -- unmap ----------------------------------------------------------------------------------- */
+
+static void sleep_ms(int64_t ms)
+{
+	const struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+	(void) nanosleep(&t, NULL);
+}
+
+static int say_busy(const struct mapping_info *info, struct failure *why)
+{
+	char shown[320];
+	strv_describe(&why->holders, 4, shown, sizeof shown);
+	return err_set(&why->err, -EBUSY, "%s is in use: %s", info->device, shown);
+}
+
+/* 0 = nobody uses it now. */
+static int wait_until_free(const struct mapping_info *info, struct deadline until, struct failure *why)
+{
+	struct deadline grace = deadline_in_ms(BUSY_GRACE_MS);
+	for (;;) {
+		strv_deinit(&why->holders);
+		int r = holders_find(info->device, info->pid, &why->holders, &why->err);
+		if (r < 0 || why->holders.n == 0)
+			return r;
+		if (deadline_is_over(until) && deadline_is_over(grace))
+			return say_busy(info, why);
+		sleep_ms(BUSY_RETRY_MS);
+	}
+}
+
+static bool is_mounted(const char *path)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	struct mntent *mount;
+	bool is_found = false;
+	while (mounts && !is_found && (mount = getmntent(mounts)))
+		is_found = strcmp(mount->mnt_dir, path) == 0;
+	if (mounts)
+		(void) endmntent(mounts);
+	return is_found;
+}
+
+/* Without root only the set-uid helper of libfuse may unmount. */
+static void unmount_path(const char *path)
+{
+	if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
+		return;
+	pid_t child = fork();
+	if (child == 0) {
+		int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+		(void) dup2(null, STDOUT_FILENO);
+		(void) dup2(null, STDERR_FILENO);
+		(void) execlp("fusermount3", "fusermount3", "-u", "-z", "--", path, (char *)NULL);
+		_exit(127);
+	}
+	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+/* Is there still something to see of it?  The kernel takes it away just behind its process. */
+static bool is_there(const struct mapping_info *info)
+{
+	struct stat st;
+	char sys[128], mark[64];
+	unsigned number;
+	if (info->via == VIA_FILE)
+		return is_mounted(info->device);
+	if (sscanf(info->device, "/dev/loop%u", &number) != 1)
+		return false;
+	(void) snprintf(sys, sizeof sys, "/sys/block/loop%u/loop", number);
+	return stat(sys, &st) == 0 && loop_is_ours(number, mark);
+}
+
+static int wait_until_gone(const struct mapping_info *info, struct deadline until, struct err *err)
+{
+	while (is_there(info)) {
+		if (deadline_is_over(until))
+			return err_set(err, -ETIMEDOUT, "%s does not go away", info->device);
+		sleep_ms(2);
+	}
+	return 0;
+}
+
+/* The path's mount is the helper's to take away; where there is none left, ours. */
+static int clean_path(const struct mapping_info *info, struct err *err)
+{
+	int r = wait_until_gone(info, deadline_in_ms(1000), err);
+	if (r < 0) {
+		unmount_path(info->device);
+		r = wait_until_gone(info, deadline_in_ms(END_MS), err);
+	}
+	struct stat st;
+	if (r == 0 && info->is_target_made && lstat(info->device, &st) == 0 && S_ISREG(st.st_mode) &&
+	    st.st_size == 0)
+		(void) unlink(info->device);
+	return r;
+}
+
+static int tell_to_end(const struct registry *registry, const struct found *found, bool is_forced,
+		       struct failure *why)
+{
+	CLEANUP(closep) int fd = -EBADF;
+	CLEANUP(json_freep) json_t *answer = NULL;
+	struct err *err = &why->err;
+	int r = registry_connect(registry, found->socket_name, &fd, err);
+	if (r == -ECONNREFUSED || r == -ENOENT)
+		return 0;
+	if (r == 0)
+		r = control_ask(fd, json_pack("{s:s, s:b}", "do", "end", "force", (int)is_forced),
+				deadline_in_ms(END_MS), &answer, err);
+	if (r == 0)
+		r = control_wait_for_end(fd, deadline_in_ms(END_MS), err);
+	return r == -ECONNRESET || r == -EPIPE ? 0 : r;
+}
+
+static int unmap_dead(const struct mapping_info *info, struct err *err)
+{
+	unmount_path(info->device);
+	return clean_path(info, err);
+}
+
+static int unmap(const struct registry *registry, const struct found *found, enum unmap_flags flags,
+		 struct deadline until, struct failure *why)
+{
+	const struct mapping_info *info = &found->info;
+	bool is_forced = flags & UNMAP_FORCE;
+	if (info->state == MAPPING_DEAD)
+		return unmap_dead(info, &why->err);
+	int r = is_forced ? 0 : wait_until_free(info, until, why);
+	if (r == 0)
+		r = tell_to_end(registry, found, is_forced, why);
+	if (r < 0) {
+		/* Somebody came between our look and its end: then it goes with that user. */
+		if (r == -ETIMEDOUT && !is_forced &&
+		    holders_find(info->device, info->pid, &why->holders, NULL) == 0 && why->holders.n)
+			return say_busy(info, why);
+		return err_while(&why->err, r, "unmapping %s", info->device);
+	}
+	if (info->via == VIA_FILE)
+		return clean_path(info, &why->err);
+	if (!is_forced)
+		return wait_until_gone(info, deadline_in_ms(END_MS), &why->err);
+	/* A file system of a device that only gives errors is of no use; whoever has it open keeps it. */
+	return holders_detach_mounts(info->device, &why->err);
+}
+
+int mapping_unmap(const char *which, enum unmap_flags flags, struct deadline until,
+		  struct failure *why)
+{
+	CLEANUP(registry_close) struct registry registry = REGISTRY_NONE;
+	CLEANUP(found_list_deinit) struct found_list list = { 0 };
+	const struct found *found = NULL;
+	int r = registry_open(&registry, &why->err);
+	if (r == 0)
+		r = find_all(&registry, &list, &why->err);
+	if (r == 0)
+		r = find_one(&list, which, &found, why);
+	return r < 0 ? r : unmap(&registry, found, flags, until, why);
+}
+
+int mapping_unmap_all(enum unmap_flags flags, struct deadline until, struct failure *why)
+{
+	CLEANUP(registry_close) struct registry registry = REGISTRY_NONE;
+	CLEANUP(found_list_deinit) struct found_list list = { 0 };
+	int result = registry_open(&registry, &why->err);
+	if (result == 0)
+		result = find_all(&registry, &list, &why->err);
+	for (size_t i = 0; i < list.n; i++) {
+		struct failure one = FAILURE_NONE;
+		int r = unmap(&registry, &list.items[i], flags, until, &one);
+		if (r < 0 && result == 0) {
+			result = r;
+			*why = one;
+		} else {
+			failure_deinit(&one);
+		}
+	}
+	return result;
+}
