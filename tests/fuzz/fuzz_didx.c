@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fuzz_index.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	return fuzz_index(data, len, INDEX_DYNAMIC, didx_parse);
+}

@@ -1,0 +1,109 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Makes corpus/ from tests/golden and tests/vectors: something valid of every kind for each target to start from."""
+import base64
+import ctypes
+import ctypes.util
+import glob
+import os
+import shutil
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TESTS = os.path.dirname(HERE)
+HAS_KEY, SEAL = 1, 4  # what fuzz_blob.c makes of the first byte
+
+
+def read(path):
+    with open(path, "rb") as data:
+        return data.read()
+
+
+def golden(pattern):
+    return sorted(glob.glob(os.path.join(TESTS, "golden", pattern), recursive=True))
+
+
+def rows(table):
+    with open(os.path.join(TESTS, "vectors", table), encoding="utf-8") as text:
+        return [row.rstrip("\n").split("\t") for row in text if not row.startswith("#")]
+
+
+def decompress(frame):
+    zstd = ctypes.CDLL(ctypes.util.find_library("zstd"))
+    zstd.ZSTD_decompress.restype = ctypes.c_size_t
+    out = ctypes.create_string_buffer(1 << 16)
+    n = zstd.ZSTD_decompress(out, ctypes.c_size_t(len(out)), frame, ctypes.c_size_t(len(frame)))
+    return out.raw[:n]
+
+
+def manifests():
+    for path in golden("datastore/**/index.json.blob"):
+        yield decompress(read(path)[12:])
+
+
+def blobs():
+    for path in golden("datastore/**/*.blob"):
+        yield bytes([0]) + read(path)
+    for what, kind, _, _, _, raw in rows("blobs.tsv"):
+        if what[0].isdigit() and len(raw) > 200:
+            continue
+        yield bytes([HAS_KEY if kind == "encrypted" else 0]) + bytes.fromhex(raw)
+        if kind == "encrypted":
+            plain = next(row[5] for row in rows("blobs.tsv") if row[:2] == [what, "plain"])
+            yield bytes([HAS_KEY | SEAL]) + bytes.fromhex(raw)[:44] + bytes.fromhex(plain)[12:]
+
+
+def fold(index):
+    """As fuzz_index.h unfolds it."""
+    return index[:80] + index[4096:]
+
+
+def fixed_indexes():
+    for path in golden("datastore/**/*.fidx"):
+        yield fold(read(path))
+
+
+def dynamic_indexes():
+    """There is none among the golden ones that small: the description's example, and one with long chunks."""
+    head = bytes.fromhex("1c914ea519bab3cd") + bytes(range(16)) + (1704164645).to_bytes(8, "little") + bytes(48)
+    for ends in ([100, 350, 1000], [4 << 20, 9 << 20, 10 << 20], [128 << 20], [1]):
+        yield head + b"".join(end.to_bytes(8, "little") + bytes([i]) * 32 for i, end in enumerate(ends))
+
+
+def key_files():
+    keys = [read(path) for path in golden("keys/*.json")]
+    yield from keys
+    yield b"-----BEGIN PROXMOX BACKUP KEY-----\n" + keys[0] + b"\n-----END PROXMOX BACKUP KEY-----\n"
+    sealed = base64.b64encode(bytes(64)).decode()
+    for kdf in ('{"Scrypt":{"n":16,"r":1,"p":1,"salt":"AAAA"}}', '{"PBKDF2":{"iter":1,"salt":"AAAA"}}'):
+        yield f'{{"kdf":{kdf},"data":"{sealed}","hint":"h"}}'.encode()
+
+
+def names():
+    yield from (name.encode() for name in ("a/b", "1/2/3/4/5/6/7", "vm/100", "host/a.b-c_d", "drive-scsi0.img",
+                                           "root.pxar.didx", "qemu-server.conf.blob", "AAECAwQFBgc=", "ab" * 32,
+                                           ":".join(["0e"] * 32), "vm/100/2026-01-02T03:04:05Z",
+                                           "host/9/2026-01-02T03:04:05Z\nhost/10/2026-01-02T03:04:05Z"))
+    yield from (time.encode() for time, _ in rows("times.tsv")[:6])
+
+
+def json_manifests():
+    yield from manifests()
+    yield from (base64.b64decode(written) for written, _, _ in rows("json.tsv")[:10])
+
+
+TARGETS = {"blob": blobs, "didx": dynamic_indexes, "fidx": fixed_indexes, "key_file": key_files,
+           "manifest": json_manifests, "names": names}
+
+
+def main():
+    for target, inputs in TARGETS.items():
+        directory = os.path.join(HERE, "corpus", target)
+        shutil.rmtree(directory, ignore_errors=True)
+        os.makedirs(directory)
+        for n, data in enumerate(sorted(set(inputs()))):
+            with open(os.path.join(directory, f"seed-{n:02}"), "wb") as seed:
+                seed.write(data)
+
+
+if __name__ == "__main__":
+    main()
