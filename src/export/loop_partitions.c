@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <blkid/blkid.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/blkpg.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "export/loop.h"
+#include "util/cleanup.h"
+
+/*
+ * The kernel has scanned for partitions when LOOP_CONFIGURE returned, if it knows the kind of table; what
+ * it found is in sysfs.  Where it found nothing, libblkid reads the table and each partition is added by
+ * BLKPG.  The table comes out of a backup: whatever it says, a partition lies inside the device.
+ */
+#define PARTITIONS_MAX 255 /* minor numbers the kernel gives one device at most */
+#define SECTOR	       512
+#define EXTENDED_SIZE  1024 /* bytes the kernel shows of an extended partition: its boot records */
+
+/* /sys/block/loop3/loop3p1/dev: the numbers of a partition that exists. */
+static bool find_partition(const struct loop *loop, int number, dev_t *ret)
+{
+	char path[96];
+	unsigned maj, min;
+	(void) snprintf(path, sizeof path, "/sys/block/loop%u/loop%up%d/dev", loop->number, loop->number,
+			number);
+	CLEANUP(fclosep) FILE *file = fopen(path, "re");
+	if (!file || fscanf(file, "%u:%u", &maj, &min) != 2)
+		return false;
+	*ret = makedev(maj, min);
+	return true;
+}
+
+static int list_partitions(const struct loop *loop, struct strv *ret, struct err *err)
+{
+	for (int number = 1; number <= PARTITIONS_MAX; number++) {
+		char path[64];
+		dev_t dev;
+		if (!find_partition(loop, number, &dev))
+			continue;
+		(void) snprintf(path, sizeof path, "%sp%d", loop->path, number);
+		/* The kernel's own /dev has it by now; another one gets it here. */
+		if (access(path, F_OK) < 0)
+			(void) mknod(path, S_IFBLK | 0660, dev);
+		int r = strv_add(ret, path, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static uint64_t size_of(const struct loop *loop)
+{
+	uint64_t size = 0;
+	return ioctl(loop->fd, BLKGETSIZE64, &size) < 0 ? 0 : size;
+}
+
+static void add_partition(const struct loop *loop, int number, uint64_t start, uint64_t len)
+{
+	struct blkpg_partition partition = {
+		.start = (long long)start,
+		.length = (long long)len,
+		.pno = number,
+	};
+	struct blkpg_ioctl_arg arg = {
+		.op = BLKPG_ADD_PARTITION,
+		.datalen = sizeof partition,
+		.data = &partition,
+	};
+	(void) ioctl(loop->fd, BLKPG, &arg); /* one that overlaps another is refused: as it should be */
+}
+
+static void add_from_table(const struct loop *loop, blkid_partlist table, uint64_t size)
+{
+	int n = blkid_partlist_numof_partitions(table);
+	for (int i = 0; i < n && i < PARTITIONS_MAX; i++) {
+		blkid_partition one = blkid_partlist_get_partition(table, i);
+		if (!one)
+			continue;
+		int number = blkid_partition_get_partno(one);
+		blkid_loff_t start = blkid_partition_get_start(one), sectors = blkid_partition_get_size(one);
+		if (number < 1 || number > PARTITIONS_MAX || start < 0 || sectors <= 0 ||
+		    (uint64_t)start >= size / SECTOR)
+			continue;
+		uint64_t len = (uint64_t)sectors, room = size / SECTOR - (uint64_t)start;
+		if (len > room)
+			len = room; /* as the kernel does: a disk that was cut still shows what is left */
+		uint64_t bytes = len * SECTOR;
+		if (blkid_partition_is_extended(one) && bytes > EXTENDED_SIZE)
+			bytes = EXTENDED_SIZE;
+		add_partition(loop, number, (uint64_t)start * SECTOR, bytes);
+	}
+}
+
+static void scan(const struct loop *loop)
+{
+	uint64_t size = size_of(loop);
+	blkid_probe probe = size ? blkid_new_probe() : NULL;
+	if (!probe)
+		return;
+	if (blkid_probe_set_device(probe, loop->fd, 0, (blkid_loff_t)size) == 0 &&
+	    blkid_probe_enable_superblocks(probe, 0) == 0 &&
+	    blkid_probe_enable_partitions(probe, 1) == 0) {
+		blkid_partlist table = blkid_probe_get_partitions(probe);
+		if (table)
+			add_from_table(loop, table, size);
+	}
+	blkid_free_probe(probe);
+}
+
+int loop_add_partitions(const struct loop *loop, struct strv *ret, struct err *err)
+{
+	int r = list_partitions(loop, ret, err);
+	if (r < 0 || ret->n)
+		return r;
+	scan(loop);
+	return list_partitions(loop, ret, err);
+}
