@@ -8,13 +8,15 @@
 #include "unit.h"
 #include "util/bytes.h"
 
-/* @n times @c, as long as all texts of these tests; the next call overwrites it. */
-static const char *many(char c, size_t n)
+/* @before, @n times 'a', @behind; the next call overwrites it. */
+static const char *with_as(const char *before, size_t n, const char *behind)
 {
 	static char text[600];
-	assert_true(n < sizeof text);
-	memset(text, c, n);
-	text[n] = '\0';
+	size_t at = strlen(before), len = strlen(behind);
+	assert_true(at + n + len < sizeof text);
+	memcpy(text, before, at);
+	memset(text + at, 'a', n);
+	memcpy(text + at + n, behind, len + 1);
 	return text;
 }
 
@@ -31,8 +33,8 @@ static void knows_safe_ids(void **state)
 		assert_true(is_safe_id(good[i]));
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
 		assert_false(is_safe_id(bad[i]));
-	assert_true(is_safe_id(many('a', SAFE_ID_MAX)));
-	assert_false(is_safe_id(many('a', SAFE_ID_MAX + 1)));
+	assert_true(is_safe_id(with_as("", SAFE_ID_MAX, "")));
+	assert_false(is_safe_id(with_as("", SAFE_ID_MAX + 1, "")));
 }
 
 static void knows_the_three_types(void **state)
@@ -70,17 +72,21 @@ static void checks_namespaces(void **state)
 
 static void bounds_the_length_of_a_namespace(void **state)
 {
-	char ns[NAMESPACE_MAX + 2];
-	struct err err = ERR_NONE;
-	expect("component of 255", namespace_check(many('a', 255), &err), &err, 0, NULL);
-	expect("component of 256", namespace_check(many('a', 256), &err), &err, -EINVAL, "no namespace");
-	(void) snprintf(ns, sizeof ns, "%s/%s", many('a', 200), "b");
-	memset(ns + 202, 'b', NAMESPACE_MAX - 202);
-	ns[NAMESPACE_MAX] = '\0';
-	expect("256 bytes", namespace_check(ns, &err), &err, 0, NULL);
-	ns[NAMESPACE_MAX] = 'b';
-	ns[NAMESPACE_MAX + 1] = '\0';
-	expect("257 bytes", namespace_check(ns, &err), &err, -EINVAL, "longer than 256");
+	static const struct {
+		const char *name, *before;
+		size_t n;
+		const char *words;
+	} rows[] = {
+		{ "component of 255", "", 255, NULL },
+		{ "component of 256", "", 256, "no namespace" },
+		{ "256 bytes", "b/b/", 252, NULL },
+		{ "257 bytes", "b/b/", 253, "longer than 256" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct err err = ERR_NONE;
+		expect(rows[i].name, namespace_check(with_as(rows[i].before, rows[i].n, ""), &err), &err,
+		       rows[i].words ? -EINVAL : 0, rows[i].words);
+	}
 }
 
 static void parses_groups_and_writes_them_back(void **state)
@@ -114,18 +120,15 @@ static void parses_groups_and_writes_them_back(void **state)
 
 static void bounds_the_length_of_an_id(void **state)
 {
-	char text[600], again[SNAPSHOT_TEXT_SIZE];
+	static const char time[] = "/2026-01-02T03:04:05Z";
+	char again[SNAPSHOT_TEXT_SIZE];
 	struct snapshot snap;
-	(void) snprintf(text, sizeof text, "host/%s", many('a', SAFE_ID_MAX));
-	assert_int_equal(group_parse(text, &snap.group, NULL), 0);
-	(void) snprintf(text, sizeof text, "host/%s/2026-01-02T03:04:05Z", many('a', SAFE_ID_MAX));
-	assert_int_equal(snapshot_parse(text, &snap, NULL), 0);
+	assert_int_equal(group_parse(with_as("host/", SAFE_ID_MAX, ""), &snap.group, NULL), 0);
+	assert_int_equal(snapshot_parse(with_as("host/", SAFE_ID_MAX, time), &snap, NULL), 0);
 	snapshot_format(&snap, again);
-	assert_string_equal(again, text);
-	(void) snprintf(text, sizeof text, "host/%s", many('a', SAFE_ID_MAX + 1));
-	assert_int_equal(group_parse(text, &snap.group, NULL), -EINVAL);
-	(void) snprintf(text, sizeof text, "host/%s/2026-01-02T03:04:05Z", many('a', SAFE_ID_MAX + 1));
-	assert_int_equal(snapshot_parse(text, &snap, NULL), -EINVAL);
+	assert_string_equal(again, with_as("host/", SAFE_ID_MAX, time));
+	assert_int_equal(group_parse(with_as("host/", SAFE_ID_MAX + 1, ""), &snap.group, NULL), -EINVAL);
+	assert_int_equal(snapshot_parse(with_as("host/", SAFE_ID_MAX + 1, time), &snap, NULL), -EINVAL);
 }
 
 static void shows_a_strange_name_without_its_control_characters(void **state)
@@ -307,16 +310,14 @@ static void knows_what_is_not_an_archive(void **state)
 
 static void bounds_the_length_of_an_archive_name(void **state)
 {
-	char name[600], result[ARCHIVE_NAME_SIZE];
-	(void) snprintf(name, sizeof name, "%s.img", many('a', SAFE_ID_MAX - 9));
-	assert_int_equal(archive_server_name(name, result, NULL), 0);
-	assert_int_equal(strlen(result), SAFE_ID_MAX);
-	(void) snprintf(name, sizeof name, "%s.img", many('a', SAFE_ID_MAX - 8));
-	assert_int_equal(archive_server_name(name, result, NULL), -EINVAL);
-	(void) snprintf(name, sizeof name, "%s.img.fidx", many('a', SAFE_ID_MAX - 9));
-	assert_int_equal(archive_server_name(name, result, NULL), 0);
-	(void) snprintf(name, sizeof name, "%s.img.fidx", many('a', SAFE_ID_MAX - 8));
-	assert_int_equal(archive_server_name(name, result, NULL), -EINVAL);
+	static const char *const endings[] = { ".img", ".img.fidx" };
+	size_t most = SAFE_ID_MAX - strlen(".img.fidx");
+	char name[ARCHIVE_NAME_SIZE];
+	for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
+		assert_int_equal(archive_server_name(with_as("", most, endings[i]), name, NULL), 0);
+		assert_int_equal(strlen(name), SAFE_ID_MAX);
+		assert_int_equal(archive_server_name(with_as("", most + 1, endings[i]), name, NULL), -EINVAL);
+	}
 }
 
 int main(void)
