@@ -22,6 +22,9 @@ struct repository_options {
 	void *user;
 };
 
+/* A line for the user. */
+void repository_say(const struct repository_options *options, const char *fmt, ...) PRINTF(2, 3);
+
 /* The namespace these options mean, checked; "" = root. */
 int repository_namespace(const struct repository_options *options, const char **ret,
 			 struct err *err) MUST_CHECK;

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mapping/backup.h"
+
+#include <inttypes.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "format/blob.h"
+#include "mapping/choose.h"
+#include "mapping/index_copy.h"
+#include "mapping/key_source.h"
+#include "source/dir.h"
+#include "util/text.h"
+
+/*
+ * The way to trust: manifest (an envelope, then JSON), is it the snapshot that was asked for, its
+ * signature by the key, the archive's entry, the index by size and csum of that entry.  After that every
+ * chunk is what the index says, or is not shown.
+ */
+void backup_close(struct backup *backup)
+{
+	if (!backup)
+		return;
+	if (backup->map)
+		(void) munmap(backup->map, backup->map_len);
+	manifest_free(backup->manifest);
+	crypt_key_free(backup->key);
+	source_close(backup->source);
+	free(backup->ns);
+	free(backup);
+}
+
+static int read_manifest(struct backup *backup, struct err *err)
+{
+	CLEANUP(freep) uint8_t *raw = NULL;
+	CLEANUP(blob_codec_freep) struct blob_codec *codec = NULL;
+	size_t len;
+	int r = source_read_blob(backup->source, "index.json.blob", &raw, &len, err);
+	if (r == 0)
+		r = blob_codec_new(&codec, err);
+	if (r == 0)
+		r = manifest_decode(codec, raw, len, &backup->manifest, err);
+	return r;
+}
+
+/* Somebody who may write to the store must not show one snapshot as another. */
+static int check_identity(const struct backup *backup, const struct snapshot *wanted, struct err *err)
+{
+	char found[SNAPSHOT_TEXT_SIZE], asked[SNAPSHOT_TEXT_SIZE];
+	if (snapshot_compare(&backup->manifest->snapshot, wanted) == 0)
+		return 0;
+	snapshot_format(&backup->manifest->snapshot, found);
+	snapshot_format(wanted, asked);
+	return err_set(err, -EBADMSG, "the manifest in %s is that of %s", asked, found);
+}
+
+static int open_snapshot(struct backup *backup, const struct repository_options *options,
+			 const char *text, struct failure *why)
+{
+	struct snapshot snapshot;
+	const char *ns;
+	int r = repository_namespace(options, &ns, &why->err);
+	if (r < 0)
+		return r;
+	backup->ns = strdup(ns);
+	if (!backup->ns)
+		return err_set(&why->err, -ENOMEM, "no memory");
+	r = repository_open(options, &backup->source, why);
+	if (r == 0)
+		r = choose_snapshot(options, backup->source, ns, text, &snapshot, why);
+	if (r == 0)
+		r = choose_open(backup->source, ns, &snapshot, why);
+	if (r < 0)
+		return r;
+	snapshot_format(&snapshot, backup->snapshot);
+	for (size_t i = 0; i < backup->source->notes.n; i++)
+		repository_say(options, "%s", backup->source->notes.items[i]);
+	r = read_manifest(backup, &why->err);
+	if (r == 0)
+		r = check_identity(backup, &snapshot, &why->err);
+	return r < 0 ? err_while(&why->err, r, "reading the manifest of %s", backup->snapshot) : 0;
+}
+
+/* -- key ------------------------------------------------------------------------------------- */
+
+static int missing_key(const struct manifest *manifest, struct err *err)
+{
+	char wanted[FINGERPRINT_SHORT_SIZE];
+	if (!manifest->has_fingerprint)
+		return err_set(err, -ENOKEY, "missing key: the backup is encrypted; give its --keyfile");
+	fingerprint_format(manifest->fingerprint, 8, wanted);
+	return err_set(err, -ENOKEY, "missing key: the backup was made with key %s; give its --keyfile",
+		       wanted);
+}
+
+static void warn_not_checked(const struct repository_options *options, const struct manifest *manifest)
+{
+	char wanted[FINGERPRINT_SHORT_SIZE] = "";
+	if (manifest->has_fingerprint)
+		fingerprint_format(manifest->fingerprint, 8, wanted);
+	repository_say(options, "warning: the signature of the manifest was not checked: that takes the key%s%s",
+	    *wanted ? " " : "", wanted);
+}
+
+/* A key that was named is there to be trusted by; without a signature it vouches for nothing. */
+static int check_unsigned(const struct repository_options *options, const struct key_source *keys,
+			  enum crypt_mode mode, struct err *err)
+{
+	if (keys->is_explicit && !options->allow_unsigned)
+		return err_set(err, -EACCES, "the manifest is not signed, although a key was given; "
+			       "--allow-unsigned accepts it");
+	if (mode == CRYPT_NONE)
+		repository_say(options, "warning: the manifest is not signed and the archive not encrypted: the key "
+		    "vouches for nothing");
+	else
+		repository_say(options, "warning: the manifest is not signed");
+	return 0;
+}
+
+/* Is the default key file the one of this backup?  One without a fingerprint may be. */
+static bool could_fit(const struct key_source *keys, const struct manifest *manifest)
+{
+	if (!keys->path)
+		return false;
+	return !keys->file.has_fingerprint || !manifest->has_fingerprint ||
+	       memcmp(keys->file.fingerprint, manifest->fingerprint, DIGEST_SIZE) == 0;
+}
+
+static int check_key(struct backup *backup, const struct repository_options *options,
+		     const struct key_source *keys, enum crypt_mode mode, struct err *err)
+{
+	int r = manifest_check(backup->manifest, backup->key, err);
+	if (r == MANIFEST_UNSIGNED && backup->key)
+		return check_unsigned(options, keys, mode, err);
+	if (r == MANIFEST_NOT_CHECKED)
+		warn_not_checked(options, backup->manifest);
+	return r < 0 ? r : 0;
+}
+
+static int use_key(struct backup *backup, const struct repository_options *options,
+		   const struct key_source *keys, enum crypt_mode mode, struct err *err)
+{
+	/* The default key file is nobody's word: it is used where it is needed and fits. */
+	bool is_used = keys->is_explicit ||
+		       (mode != CRYPT_NONE && could_fit(keys, backup->manifest));
+	if (!is_used && mode == CRYPT_ENCRYPT)
+		return missing_key(backup->manifest, err);
+	int r = is_used ? key_source_open(keys, &backup->key, err) : 0;
+	if (r == 0)
+		r = check_key(backup, options, keys, mode, err);
+	if (r == 0 && mode == CRYPT_ENCRYPT)
+		backup->stream_key = backup->key;
+	return r;
+}
+
+static int find_and_use_key(struct backup *backup, const struct repository_options *options,
+			    enum crypt_mode mode, struct err *err)
+{
+	struct key_source keys;
+	CLEANUP(freep) char *note = NULL;
+	int r = key_source_find(options->keyfile, &keys, &note, err);
+	if (r < 0)
+		return r;
+	if (note && mode != CRYPT_NONE)
+		repository_say(options, "warning: %s", note);
+	r = use_key(backup, options, &keys, mode, err);
+	key_source_deinit(&keys);
+	return r;
+}
+
+/* -- index ----------------------------------------------------------------------------------- */
+
+static int check_index(const struct backup *backup, const struct manifest_file *file, struct err *err)
+{
+	uint8_t csum[DIGEST_SIZE];
+	if (backup->index.size != file->size)
+		return err_set(err, -EBADMSG, "wrong size for file '%s' (%" PRIu64 " != %" PRIu64 ")",
+			       file->name, file->size, backup->index.size);
+	int r = index_csum(&backup->index, csum, err);
+	if (r < 0)
+		return r;
+	if (memcmp(csum, file->csum, DIGEST_SIZE) != 0)
+		return err_set(err, -EBADMSG, "wrong checksum for file '%s'", file->name);
+	return 0;
+}
+
+static int open_index(struct backup *backup, const char *name, const struct manifest_file *file,
+		      struct err *err)
+{
+	int r = index_copy(backup->source, name, &backup->map, &backup->map_len, err);
+	if (r == -ENOENT && file)
+		return err_set(err, -EBADMSG, "%s is in the manifest, but not in the snapshot", name);
+	if (r == 0)
+		r = index_parse(backup->map, backup->map_len, &backup->index, err);
+	if (r == 0 && backup->index.kind != INDEX_FIXED)
+		r = err_set(err, -EBADMSG, "not the index of an image");
+	if (r < 0)
+		return err_while(err, r, "reading the index %s", name);
+	return file ? check_index(backup, file, err) : 0;
+}
+
+static int open_archive(struct backup *backup, const struct repository_options *options,
+			const char *archive, struct failure *why)
+{
+	const struct manifest_file *file = NULL;
+	int r = choose_image(backup->manifest, archive, &file, why);
+	if (r < 0)
+		return r;
+	archive_user_name(file->name, backup->archive);
+	r = find_and_use_key(backup, options, file->mode, &why->err);
+	return r < 0 ? r : open_index(backup, file->name, file, &why->err);
+}
+
+/* -- a loose index --------------------------------------------------------------------------- */
+
+/* Without a manifest only the user can know whether chunks are encrypted: by giving the key. */
+static int open_without_manifest(struct backup *backup, const struct repository_options *options,
+				 const char *name, struct err *err)
+{
+	struct key_source keys;
+	CLEANUP(freep) char *note = NULL;
+	repository_say(options, "warning: there is no manifest beside the index: nothing vouches for it");
+	int r = 0;
+	if (options->keyfile)
+		r = key_source_find(options->keyfile, &keys, &note, err);
+	if (r == 0 && options->keyfile) {
+		r = key_source_open(&keys, &backup->key, err);
+		key_source_deinit(&keys);
+	}
+	backup->stream_key = backup->key;
+	return r < 0 ? r : open_index(backup, name, NULL, err);
+}
+
+static int open_with_manifest(struct backup *backup, const struct repository_options *options,
+			      const char *name, struct err *err)
+{
+	const struct manifest_file *file = manifest_find(backup->manifest, name);
+	if (!file)
+		return err_set(err, -EBADMSG, "the manifest beside %s does not contain it", name);
+	snapshot_format(&backup->manifest->snapshot, backup->snapshot);
+	int r = find_and_use_key(backup, options, file->mode, err);
+	return r < 0 ? r : open_index(backup, name, file, err);
+}
+
+static int open_loose(struct backup *backup, const struct repository_options *options,
+		      const char *path, struct err *err)
+{
+	CLEANUP(freep) char *copy = strdup(path);
+	backup->ns = strdup("");
+	if (!copy || !backup->ns)
+		return err_set(err, -ENOMEM, "no memory");
+	const char *name = basename(copy);
+	if (!is_safe_id(name)) {
+		char shown[160];
+		return err_set(err, -EINVAL, "%s is no name of an index file",
+			       text_escape(name, shown, sizeof shown));
+	}
+	if (archive_kind_of(name) == ARCHIVE_PXAR)
+		return err_set(err, -EISDIR, "%s is a file archive: the 'mount' command is for it, which this "
+			       "version does not have yet", name);
+	archive_user_name(name, backup->archive);
+	int r = source_loose_open(path, options->chunks, &backup->source, err);
+	if (r < 0)
+		return r;
+	r = read_manifest(backup, err);
+	if (r == -ENOENT)
+		return open_without_manifest(backup, options, name, err);
+	return r < 0 ? err_while(err, r, "reading the manifest beside %s", path)
+		     : open_with_manifest(backup, options, name, err);
+}
+
+int backup_open(const struct repository_options *options, const char *snapshot, const char *archive,
+		struct backup **ret, struct failure *why)
+{
+	CLEANUP(backup_closep) struct backup *backup = calloc(1, sizeof *backup);
+	if (!backup)
+		return err_set(&why->err, -ENOMEM, "no memory");
+	int r;
+	if (options->chunks) {
+		r = open_loose(backup, options, snapshot, &why->err);
+	} else {
+		r = open_snapshot(backup, options, snapshot, why);
+		if (r == 0)
+			r = open_archive(backup, options, archive, why);
+	}
+	if (r < 0)
+		return r;
+	*ret = STEAL(backup);
+	return 0;
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mapping/choose.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "util/text.h"
+
+#define SHOWN_SIZE 320 /* bytes of candidates in a message; the JSON has all */
+
+/* ": there is no X; there is: A, B" */
+static int not_there(struct failure *why, const char *what, const char *name)
+{
+	char shown[SHOWN_SIZE], escaped[256];
+	strv_describe(&why->candidates, 6, shown, sizeof shown);
+	return err_set(&why->err, -ENOENT, "there is no %s %s; there is: %s", what,
+		       text_escape(name, escaped, sizeof escaped), shown);
+}
+
+static int no_namespace(struct source *source, const char *ns, struct failure *why)
+{
+	int r = source_list_namespaces(source, &why->candidates, &why->err);
+	return r < 0 ? r : not_there(why, "namespace", ns);
+}
+
+static int no_group(struct source *source, const char *ns, const struct group *group,
+		    struct failure *why)
+{
+	CLEANUP(group_list_deinit) struct group_list groups = GROUP_LIST_EMPTY;
+	char text[GROUP_TEXT_SIZE];
+	int r = source_list_groups(source, ns, &groups, &why->err);
+	if (r == -ENOENT)
+		return no_namespace(source, ns, why);
+	for (size_t i = 0; r == 0 && i < groups.n; i++) {
+		group_format(&groups.items[i].group, text);
+		r = strv_add(&why->candidates, text, &why->err);
+	}
+	group_format(group, text);
+	return r < 0 ? r : not_there(why, "group", text);
+}
+
+static int add_snapshot(struct strv *ret, const struct snapshot_info *info, struct err *err)
+{
+	char text[SNAPSHOT_TEXT_SIZE];
+	snapshot_format(&info->snapshot, text);
+	return strv_add(ret, text, err);
+}
+
+static int no_snapshot(struct source *source, const char *ns, const struct snapshot *snapshot,
+		       struct failure *why)
+{
+	CLEANUP(snapshot_list_deinit) struct snapshot_list list = SNAPSHOT_LIST_EMPTY;
+	int r = source_list_snapshots(source, ns, &snapshot->group, &list, &why->err);
+	if (r == -ENOENT)
+		return no_group(source, ns, &snapshot->group, why);
+	for (size_t i = list.n; r == 0 && i-- > 0;) /* the newest first */
+		if (list.items[i].is_finished)
+			r = add_snapshot(&why->candidates, &list.items[i], &why->err);
+	char text[SNAPSHOT_TEXT_SIZE];
+	snapshot_format(snapshot, text);
+	return r < 0 ? r : not_there(why, "snapshot", text);
+}
+
+static int newest_finished(const struct repository_options *options, struct source *source,
+			   const char *ns, const struct group *group, struct snapshot *ret,
+			   struct failure *why)
+{
+	CLEANUP(snapshot_list_deinit) struct snapshot_list list = SNAPSHOT_LIST_EMPTY;
+	char text[SNAPSHOT_TEXT_SIZE];
+	int r = source_list_snapshots(source, ns, group, &list, &why->err);
+	if (r == -ENOENT)
+		return no_group(source, ns, group, why);
+	for (size_t i = list.n; r == 0 && i-- > 0;) {
+		snapshot_format(&list.items[i].snapshot, text);
+		if (list.items[i].is_finished) {
+			repository_say(options, "snapshot %s", text);
+			*ret = list.items[i].snapshot;
+			return 0;
+		}
+		repository_say(options, "skipped %s: it is not finished", text);
+	}
+	group_format(group, text);
+	return r < 0 ? r : err_set(&why->err, -ENOENT, "group %s has no finished snapshot", text);
+}
+
+int choose_snapshot(const struct repository_options *options, struct source *source, const char *ns,
+		    const char *text, struct snapshot *ret, struct failure *why)
+{
+	struct group group;
+	const char *slash = strchr(text, '/');
+	if (slash && strchr(slash + 1, '/'))
+		return snapshot_parse(text, ret, &why->err);
+	int r = group_parse(text, &group, &why->err);
+	return r < 0 ? r : newest_finished(options, source, ns, &group, ret, why);
+}
+
+int choose_open(struct source *source, const char *ns, const struct snapshot *snapshot,
+		struct failure *why)
+{
+	int r = source_open_snapshot(source, ns, snapshot, &why->err);
+	return r == -ENOENT ? no_snapshot(source, ns, snapshot, why) : r;
+}
+
+/* -- archives -------------------------------------------------------------------------------- */
+
+static bool is_image(const char *server_name)
+{
+	enum archive_kind kind = archive_kind_of(server_name);
+	return kind == ARCHIVE_IMAGE || kind == ARCHIVE_FIXED;
+}
+
+static int add_images(const struct manifest *manifest, struct strv *ret, struct err *err)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < manifest->n_files; i++) {
+		char name[ARCHIVE_NAME_SIZE];
+		if (!is_image(manifest->files[i].name))
+			continue;
+		archive_user_name(manifest->files[i].name, name);
+		r = strv_add(ret, name, err);
+	}
+	strv_sort(ret);
+	return r;
+}
+
+static int is_no_image(const struct manifest *manifest, const char *archive, enum archive_kind kind,
+		       struct failure *why)
+{
+	int r = add_images(manifest, &why->candidates, &why->err);
+	if (r < 0)
+		return r;
+	if (kind == ARCHIVE_PXAR)
+		return err_set(&why->err, -EISDIR, "%s is a file archive: the 'mount' command is for it, which "
+			       "this version does not have yet", archive);
+	char shown[SHOWN_SIZE];
+	strv_describe(&why->candidates, 6, shown, sizeof shown);
+	return err_set(&why->err, -EINVAL, "%s is no disk image; images of this snapshot: %s", archive, shown);
+}
+
+int choose_image(const struct manifest *manifest, const char *archive,
+		 const struct manifest_file **ret, struct failure *why)
+{
+	char name[ARCHIVE_NAME_SIZE];
+	struct err error = ERR_NONE;
+	int r = archive_server_name(archive, name, &error);
+	if (r < 0) {
+		int added = add_images(manifest, &why->candidates, &why->err);
+		char shown[SHOWN_SIZE];
+		strv_describe(&why->candidates, 6, shown, sizeof shown);
+		return added < 0 ? added : err_set(&why->err, r, "%s; images of this snapshot: %s",
+						   error.msg, shown);
+	}
+	if (!is_image(name))
+		return is_no_image(manifest, archive, archive_kind_of(name), why);
+	*ret = manifest_find(manifest, name);
+	if (*ret)
+		return 0;
+	r = add_images(manifest, &why->candidates, &why->err);
+	return r < 0 ? r : not_there(why, "archive", archive);
+}

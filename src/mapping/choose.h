@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "format/manifest.h"
+#include "mapping/backup.h"
+
+/* From what a user typed to what there is; where there is no such thing, what there is instead. */
+
+/**
+ * choose_snapshot - "vm/100/2026-01-02T03:04:05Z", or a group: its newest finished one, which is said
+ *
+ * Errors:  -ENOENT with snapshots, groups or namespaces as candidates; -EINVAL
+ */
+int choose_snapshot(const struct repository_options *options, struct source *source, const char *ns,
+		    const char *text, struct snapshot *ret, struct failure *why) MUST_CHECK;
+
+/* source_open_snapshot(), with candidates where it is not there. */
+int choose_open(struct source *source, const char *ns, const struct snapshot *snapshot,
+		struct failure *why) MUST_CHECK;
+
+/**
+ * choose_image - the manifest's entry of an archive that can be mapped
+ *
+ * Errors:  -ENOENT with the images there are; -EISDIR a file archive; -EINVAL no image
+ */
+int choose_image(const struct manifest *manifest, const char *archive,
+		 const struct manifest_file **ret, struct failure *why) MUST_CHECK;

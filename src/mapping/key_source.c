@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mapping/key_source.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+
+#include "mapping/environment.h"
+#include "util/buf.h"
+#include "util/file.h"
+
+#define PASSWORD_MAX 1024 /* bytes typed */
+#define PROMPT	     "Encryption Key Password: "
+
+void key_source_deinit(struct key_source *source)
+{
+	if (source->path)
+		key_file_deinit(&source->file);
+	free(source->path);
+	*source = (struct key_source){ 0 };
+}
+
+static int load(const char *path, struct key_source *ret, struct err *err)
+{
+	uint8_t *text;
+	size_t len;
+	int r = read_file_at(AT_FDCWD, path, O_NONBLOCK, KEY_FILE_MAX, &text, &len, err);
+	if (r < 0)
+		return r == -EFBIG ? err_set(err, -EBADMSG, "%s is too long for a key file", path) : r;
+	r = key_file_parse((char *)text, len, &ret->file, err);
+	secret_wipe(text, len);
+	free(text);
+	if (r < 0)
+		return err_while(err, r, "reading the key file %s", path);
+	ret->path = strdup(path);
+	if (!ret->path) {
+		key_file_deinit(&ret->file);
+		return err_set(err, -ENOMEM, "no memory");
+	}
+	return 0;
+}
+
+/* -- the default key file -------------------------------------------------------------------- */
+
+/* 1 = it is there. */
+static int find_in(const char *dir, size_t dir_len, const char *below, struct buf *ret, struct err *err)
+{
+	ret->len = 0;
+	int r = buf_printf(ret, err, "%.*s%s/proxmox-backup/encryption-key.json", (int)dir_len, dir, below);
+	return r < 0 ? r : access(ret->data, F_OK) == 0;
+}
+
+static int find_default(struct buf *ret, struct err *err)
+{
+	const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+	const char *dirs = getenv("XDG_CONFIG_DIRS");
+	int r = 0;
+	if (config && *config)
+		r = find_in(config, strlen(config), "", ret, err);
+	else if (home && *home)
+		r = find_in(home, strlen(home), "/.config", ret, err);
+	if (!dirs || !*dirs)
+		dirs = "/etc/xdg";
+	while (r == 0 && *dirs) {
+		size_t len = strcspn(dirs, ":");
+		if (len)
+			r = find_in(dirs, len, "", ret, err);
+		dirs += len + (dirs[len] == ':');
+	}
+	return r;
+}
+
+int key_source_find(const char *keyfile, struct key_source *ret, char **ret_note, struct err *err)
+{
+	*ret = (struct key_source){ 0 };
+	*ret_note = NULL;
+	if (keyfile) {
+		ret->is_explicit = true;
+		return load(keyfile, ret, err);
+	}
+	CLEANUP(buf_deinit) struct buf path = BUF_EMPTY;
+	struct err why = ERR_NONE;
+	int r = find_default(&path, err);
+	if (r <= 0 || load(path.data, ret, &why) == 0)
+		return r < 0 ? r : 0;
+	if (asprintf(ret_note, "the default key file is left out: %s", why.msg) < 0)
+		return err_set(err, -ENOMEM, "no memory");
+	return 0;
+}
+
+/* -- the password ---------------------------------------------------------------------------- */
+
+enum typed { TYPED_MORE, TYPED_END, TYPED_INTERRUPT };
+
+/* One key; a star for each byte, as people know it. */
+static enum typed take_key(int tty, char c, char *password, size_t *len)
+{
+	if (c == '\r' || c == '\n' || c == 4)
+		return TYPED_END;
+	if (c == 3)
+		return TYPED_INTERRUPT;
+	if ((c == 8 || c == 127) && *len) {
+		--*len;
+		(void) write_full(tty, "\b \b", 3);
+	} else if ((unsigned char)c >= 32 && c != 127 && *len < PASSWORD_MAX) {
+		password[(*len)++] = c;
+		(void) write_full(tty, "*", 1);
+	}
+	return TYPED_MORE;
+}
+
+static enum typed read_password(int tty, char *password, size_t *ret_len)
+{
+	*ret_len = 0;
+	for (;;) {
+		char c;
+		ssize_t n = read(tty, &c, 1);
+		if (n < 0 && errno == EINTR)
+			continue;
+		enum typed typed = n == 1 ? take_key(tty, c, password, ret_len) : TYPED_END;
+		if (typed != TYPED_MORE)
+			return typed;
+	}
+}
+
+/*
+ * 1 = typed, 0 = there is no terminal.  Signals of the terminal are off meanwhile, so that nobody is
+ * left with one that shows nothing; Ctrl-C is then sent to all it would have reached.
+ */
+static int ask(struct secret *ret, struct err *err)
+{
+	CLEANUP(closep) int tty = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	struct termios before, raw;
+	if (tty < 0 || tcgetattr(tty, &before) < 0)
+		return 0;
+	struct secret typed = SECRET_EMPTY;
+	int r = secret_init(&typed, PASSWORD_MAX, err);
+	if (r < 0)
+		return r;
+	raw = before;
+	raw.c_lflag &= ~(tcflag_t)(ECHO | ICANON | ISIG | IEXTEN);
+	raw.c_cc[VMIN] = 1;
+	raw.c_cc[VTIME] = 0;
+	size_t len = 0;
+	(void) tcsetattr(tty, TCSAFLUSH, &raw);
+	(void) write_full(tty, PROMPT, strlen(PROMPT));
+	enum typed how = read_password(tty, (char *)typed.data, &len);
+	(void) write_full(tty, "\n", 1);
+	(void) tcsetattr(tty, TCSAFLUSH, &before);
+	if (how == TYPED_INTERRUPT) {
+		(void) kill(0, SIGINT);
+		r = err_set(err, -EINTR, "interrupted");
+	} else {
+		r = secret_init_copy(ret, typed.data, len, err);
+	}
+	secret_deinit(&typed);
+	return r < 0 ? r : 1;
+}
+
+int key_source_open(const struct key_source *source, struct crypt_key **ret, struct err *err)
+{
+	struct secret password = SECRET_EMPTY;
+	int r;
+	if (source->file.kdf == KEY_KDF_NONE) {
+		r = key_file_open(&source->file, NULL, ret, err);
+		return r < 0 ? err_while(err, r, "opening the key file %s", source->path) : 0;
+	}
+	r = environment_value("PBS_ENCRYPTION_PASSWORD", "encryption-password", &password, err);
+	if (r == 0)
+		r = ask(&password, err);
+	if (r == 0)
+		return err_set(err, -ENOKEY, "the key %s has a password: set PBS_ENCRYPTION_PASSWORD (or its "
+			       "_FD, _FILE or _CMD form), or call from a terminal", source->path);
+	if (r > 0)
+		r = key_file_open(&source->file, &password, ret, err);
+	secret_deinit(&password);
+	return r < 0 ? err_while(err, r, "opening the key file %s", source->path) : 0;
+}
