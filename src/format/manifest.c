@@ -15,6 +15,10 @@
  * what a key signs.  The part "unprotected" is not signed; what is taken from it is only shown, or
  * (the fingerprint) only makes a message better.
  */
+
+/* files; each is compared with all others, and a manifest of 128 MiB could hold a million */
+enum { MAX_FILES = 10000 };
+
 static const char *const mode_names[] = {
 	[CRYPT_NONE] = "none", [CRYPT_ENCRYPT] = "encrypt", [CRYPT_SIGN_ONLY] = "sign-only",
 };
@@ -133,6 +137,8 @@ static int parse_files(const json_t *json, struct manifest *m, struct err *err)
 	if (!json_is_array(files))
 		return err_set(err, -EBADMSG, "manifest: 'files' is missing or no list");
 	size_t n = json_array_size(files);
+	if (n > MAX_FILES)
+		return err_set(err, -EBADMSG, "manifest: names %zu files, at most %d are read", n, MAX_FILES);
 	m->files = calloc(n + 1, sizeof *m->files);
 	if (!m->files)
 		return err_set(err, -ENOMEM, "no memory for a manifest of %zu files", n);

@@ -7,6 +7,7 @@
 #include "crypto/kdf.h"
 #include "data.h"
 #include "unit.h"
+#include "util/buf.h"
 #include "util/bytes.h"
 
 #define HEX_AA "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -225,6 +226,26 @@ static void takes_what_old_and_new_clients_write(void **state)
 		assert_non_null(crypt_mode_name((enum crypt_mode)mode));
 }
 
+static void bounds_the_number_of_files(void **state)
+{
+	enum { MOST = 10000 };
+	for (size_t n = MOST; n <= MOST + 1; n++) {
+		CLEANUP(manifest_freep) struct manifest *m = NULL;
+		CLEANUP(buf_deinit) struct buf text = BUF_EMPTY;
+		struct err err = ERR_NONE;
+		assert_int_equal(buf_printf(&text, NULL, "{%s,\"files\":[", GROUP), 0);
+		for (size_t i = 0; i < n; i++)
+			assert_int_equal(buf_printf(&text, NULL, "%s{\"csum\":\"%s\",\"filename\":\"%zu.blob\",\"size\":1}",
+						    i ? "," : "", HEX_AA, i), 0);
+		assert_int_equal(buf_puts(&text, "]}", NULL), 0);
+		int r = parse(text.data, &m, &err);
+		if (n == MOST)
+			expect("most", r, &err, 0, NULL);
+		else
+			expect("one more", r, &err, -EBADMSG, "names 10001 files, at most 10000");
+	}
+}
+
 /* -- signatures -- */
 
 #define CSUM_01 "0101010101010101010101010101010101010101010101010101010101010101"
@@ -407,6 +428,7 @@ int main(void)
 		TEST(minds_no_nonsense_in_what_is_not_signed),
 		TEST(refuses_manifests_out_of_their_grammar),
 		TEST(takes_what_old_and_new_clients_write),
+		TEST(bounds_the_number_of_files),
 		TEST(verifies_the_signature_that_the_reference_client_makes),
 		TEST(says_how_far_a_manifest_can_be_trusted),
 		TEST(refuses_a_manifest_changed_after_it_was_signed),
