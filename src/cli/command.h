@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "mapping/backup.h"
+#include "mapping/mapping.h"
 #include "util/failure.h"
 
 /* What the words of the command line mean; every command gets the same struct. */
@@ -13,30 +13,29 @@ struct options {
 	struct repository_options repository;
 	const char **repositories; /* room for repository.repositories */
 	const char *name;	   /* --name */
-	const char *via;	   /* --via; NULL = default */
-	bool json, verbose, foreground;
-	bool all, force;
-	bool has_wait;
-	int64_t wait_ms;	/* --wait=SEC; INT64_MAX = without a number */
-	uint64_t cache_size;	/* --cache; UINT64_MAX = default */
-	uint64_t read_ahead;	/* --read-ahead; UINT64_MAX = default */
-	int64_t timeout_ms;	/* --timeout; 0 = for ever; default 60 s */
+	enum mapping_via via;
+	bool is_json, is_json_pretty, is_verbose, is_foreground;
+	bool is_all, is_forced;
+	int64_t wait_ms;	/* --wait=SEC; 0 = not at all, INT64_MAX = for ever */
+	uint64_t cache_size;	/* bytes; UINT64_MAX = default */
+	uint64_t read_ahead;	/* bytes; UINT64_MAX = default */
+	int64_t timeout_ms;	/* of one read; 0 = for ever */
 	const char **args;	/* what is left, without the command */
 	size_t n_args;
 };
 
 /* One bit per option, so that a command's row says which it takes. */
 enum option_id {
-	OPT_REPOSITORY, OPT_NS, OPT_KEYFILE, OPT_CHUNKS, OPT_ALLOW_UNSIGNED, OPT_JSON, OPT_VERBOSE,
-	OPT_NAME, OPT_VIA, OPT_FOREGROUND, OPT_CACHE, OPT_READ_AHEAD, OPT_TIMEOUT, OPT_WAIT,
-	OPT_FORCE, OPT_ALL, N_OPTIONS
+	OPT_REPOSITORY, OPT_NS, OPT_KEYFILE, OPT_CHUNKS, OPT_ALLOW_UNSIGNED, OPT_VIA, OPT_NAME,
+	OPT_FOREGROUND, OPT_VERBOSE, OPT_CACHE, OPT_READ_AHEAD, OPT_TIMEOUT, OPT_WAIT, OPT_FORCE,
+	OPT_ALL, OPT_JSON, OPT_OUTPUT_FORMAT, OPT_HELP, OPT_VERSION, N_OPTIONS
 };
 
 struct command {
 	const char *name;
 	const char *args;	/* "SNAPSHOT ARCHIVE [PATH]" */
 	size_t min_args, max_args;
-	uint32_t options;	/* 1u << OPT_… */
+	uint32_t options;	/* 1u << OPT_…; --help is everybody's */
 	const char *summary;	/* one line for the list */
 	const char *help;	/* paragraphs behind the usage line; says what a user must know */
 	/* 0 = what was asked for is true now; else a negative errno and @why */
@@ -57,6 +56,6 @@ int cmd_files(const struct options *options, struct failure *why);
 /* The one place where a code becomes the shell's exit status. */
 enum exit_status {
 	EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_NOT_FOUND = 3, EXIT_REFUSED = 4,
-	EXIT_BUSY = 5, EXIT_DAMAGED = 6
+	EXIT_BUSY = 5, EXIT_DAMAGED = 6, EXIT_INTERRUPTED = 130
 };
 int exit_status_of(int code);

@@ -35,3 +35,16 @@ bool base64_decode(const char *text, size_t len, uint8_t *ret, size_t *ret_len)
 	*ret_len = n;
 	return true;
 }
+
+void base64_encode(const uint8_t *data, size_t len, char *ret)
+{
+	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	for (size_t i = 0; i < len; i += 3) {
+		size_t n = len - i < 3 ? len - i : 3;
+		uint32_t bits = (uint32_t)data[i] << 16 | (n > 1 ? (uint32_t)data[i + 1] << 8 : 0) |
+				(n > 2 ? data[i + 2] : 0);
+		for (size_t j = 0; j < 4; j++)
+			*ret++ = j <= n ? alphabet[bits >> (18 - 6 * j) & 63] : '=';
+	}
+	*ret = '\0';
+}

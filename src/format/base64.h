@@ -13,3 +13,10 @@
  */
 bool base64_decode(const char *text, size_t len, uint8_t *ret,
 		   size_t *ret_len) __attribute__((warn_unused_result));
+
+/* With '=' at the end and a NUL: base64_size(@len) bytes into @ret. */
+static inline size_t base64_size(size_t len)
+{
+	return (len + 2) / 3 * 4 + 1;
+}
+void base64_encode(const uint8_t *data, size_t len, char *ret);

@@ -33,16 +33,16 @@ void backup_close(struct backup *backup)
 	free(backup);
 }
 
-static int read_manifest(struct backup *backup, struct err *err)
+int backup_read_manifest(struct source *source, struct manifest **ret, struct err *err)
 {
 	CLEANUP(freep) uint8_t *raw = NULL;
 	CLEANUP(blob_codec_freep) struct blob_codec *codec = NULL;
 	size_t len;
-	int r = source_read_blob(backup->source, "index.json.blob", &raw, &len, err);
+	int r = source_read_blob(source, "index.json.blob", &raw, &len, err);
 	if (r == 0)
 		r = blob_codec_new(&codec, err);
 	if (r == 0)
-		r = manifest_decode(codec, raw, len, &backup->manifest, err);
+		r = manifest_decode(codec, raw, len, ret, err);
 	return r;
 }
 
@@ -78,7 +78,7 @@ static int open_snapshot(struct backup *backup, const struct repository_options 
 	snapshot_format(&snapshot, backup->snapshot);
 	for (size_t i = 0; i < backup->source->notes.n; i++)
 		repository_say(options, "%s", backup->source->notes.items[i]);
-	r = read_manifest(backup, &why->err);
+	r = backup_read_manifest(backup->source, &backup->manifest, &why->err);
 	if (r == 0)
 		r = check_identity(backup, &snapshot, &why->err);
 	return r < 0 ? err_while(&why->err, r, "reading the manifest of %s", backup->snapshot) : 0;
@@ -265,7 +265,7 @@ static int open_loose(struct backup *backup, const struct repository_options *op
 	int r = source_loose_open(path, options->chunks, &backup->source, err);
 	if (r < 0)
 		return r;
-	r = read_manifest(backup, err);
+	r = backup_read_manifest(backup->source, &backup->manifest, err);
 	if (r == -ENOENT)
 		return open_without_manifest(backup, options, name, err);
 	return r < 0 ? err_while(err, r, "reading the manifest beside %s", path)

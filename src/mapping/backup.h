@@ -41,6 +41,9 @@ int repository_namespace(const struct repository_options *options, const char **
 int repository_open(const struct repository_options *options, struct source **ret,
 		    struct failure *why) MUST_CHECK;
 
+/* The manifest of the source's open snapshot, its signature not checked.  -ENOENT, -EBADMSG. */
+int backup_read_manifest(struct source *source, struct manifest **ret, struct err *err) MUST_CHECK;
+
 /* One archive of a snapshot, opened and checked: all a stream needs. */
 struct backup {
 	struct source *source;

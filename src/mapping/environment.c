@@ -2,6 +2,7 @@
 #include "mapping/environment.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,6 +119,7 @@ static _Noreturn void run(const struct strv *words, int to)
 	if (!argv || null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(to, STDOUT_FILENO) < 0)
 		_exit(127);
 	memcpy(argv, words->items, words->n * sizeof *argv);
+	(void) signal(SIGPIPE, SIG_DFL); /* the command line ignores it */
 	(void) execvp(argv[0], argv);
 	_exit(127);
 }

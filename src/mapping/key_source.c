@@ -28,10 +28,12 @@ static int load(const char *path, struct key_source *ret, struct err *err)
 	size_t len;
 	int r = read_file_at(AT_FDCWD, path, O_NONBLOCK, KEY_FILE_MAX, &text, &len, err);
 	if (r < 0)
-		return r == -EFBIG ? err_set(err, -EBADMSG, "%s is too long for a key file", path) : r;
+		return r == -EFBIG ? err_set(err, -EKEYREJECTED, "%s is too long for a key file", path) : r;
 	r = key_file_parse((char *)text, len, &ret->file, err);
 	secret_wipe(text, len);
 	free(text);
+	if (r == -EBADMSG)
+		r = -EKEYREJECTED; /* not the backup is damaged */
 	if (r < 0)
 		return err_while(err, r, "reading the key file %s", path);
 	ret->path = strdup(path);
@@ -159,14 +161,20 @@ static int ask(struct secret *ret, struct err *err)
 	return r < 0 ? r : 1;
 }
 
+/* All that can be wrong with a key is one thing to the caller: this key does not open it. */
+static int opened(const struct key_source *source, int r, struct err *err)
+{
+	if (r == -EINVAL || r == -EBADMSG)
+		r = -EKEYREJECTED;
+	return r < 0 ? err_while(err, r, "opening the key file %s", source->path) : 0;
+}
+
 int key_source_open(const struct key_source *source, struct crypt_key **ret, struct err *err)
 {
 	struct secret password = SECRET_EMPTY;
 	int r;
-	if (source->file.kdf == KEY_KDF_NONE) {
-		r = key_file_open(&source->file, NULL, ret, err);
-		return r < 0 ? err_while(err, r, "opening the key file %s", source->path) : 0;
-	}
+	if (source->file.kdf == KEY_KDF_NONE)
+		return opened(source, key_file_open(&source->file, NULL, ret, err), err);
 	r = environment_value("PBS_ENCRYPTION_PASSWORD", "encryption-password", &password, err);
 	if (r == 0)
 		r = ask(&password, err);
@@ -176,5 +184,5 @@ int key_source_open(const struct key_source *source, struct crypt_key **ret, str
 	if (r > 0)
 		r = key_file_open(&source->file, &password, ret, err);
 	secret_deinit(&password);
-	return r < 0 ? err_while(err, r, "opening the key file %s", source->path) : 0;
+	return opened(source, r, err);
 }

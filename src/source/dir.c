@@ -294,6 +294,8 @@ static int dir_open_snapshot(struct source *source, const char *ns, const struct
 {
 	struct source_dir *dir = dir_of(source);
 	char text[SNAPSHOT_TEXT_SIZE];
+	snapshot_lock_release(&dir->lock);
+	closep(&dir->snapshot_fd);
 	snapshot_format(snapshot, text);
 	int fd = open_in_ns(dir, ns, text, err);
 	if (fd == -ENOENT)
@@ -388,7 +390,7 @@ static int dir_init(struct source_dir *dir, const char *path, struct err *err)
 		return err_errno(err, -errno, "cannot open datastore %s", path);
 	struct stat st;
 	if (fstatat(dir->base_fd, ".chunks", &st, 0) < 0 && errno == ENOENT)
-		return err_set(err, -EINVAL, "%s is no datastore: it has no .chunks", path);
+		return err_set(err, -ENOENT, "%s is no datastore: it has no .chunks", path);
 	CLEANUP(buf_deinit) struct buf chunks = BUF_EMPTY;
 	int r = buf_printf(&chunks, err, "%s/.chunks", dir->path);
 	if (r == 0)

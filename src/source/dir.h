@@ -12,7 +12,7 @@
  * again by path.  Takes the shared flock on the snapshot directory and, on a backup server's own
  * host, the server's lock file as well.
  *
- * Errors:  -ENOENT  no such directory; -ENOTDIR; -EINVAL not a datastore (no .chunks)
+ * Errors:  -ENOENT  no such directory, or not a datastore (no .chunks); -ENOTDIR
  */
 int source_dir_open(const char *path, struct source **ret, struct err *err) MUST_CHECK;
 

@@ -136,8 +136,8 @@ int source_list_snapshots(struct source *source, const char *ns, const struct gr
 /**
  * source_open_snapshot - what the later calls are about; keeps it from being removed
  *
- * Holds a shared lock on the snapshot, where the kind of source has one, until source_close().
- * Once per source.
+ * Holds a shared lock on the snapshot, where the kind of source has one, until source_close() or
+ * until another one is opened.
  *
  * Errors:  -ENOENT  no such snapshot
  *          -EBUSY   somebody removes or writes it

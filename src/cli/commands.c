@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/command.h"
+
+#define BIT(option) (1u << OPT_##option)
+
+/* Where to look; every command that reads a repository. */
+#define LOOK (BIT(REPOSITORY) | BIT(NS) | BIT(JSON))
+
+const struct command commands[] = {
+	{
+		.name = "map",
+		.args = "SNAPSHOT ARCHIVE [TARGET]",
+		.min_args = 1,
+		.max_args = 3,
+		.options = LOOK | BIT(KEYFILE) | BIT(CHUNKS) | BIT(ALLOW_UNSIGNED) | BIT(VIA) | BIT(NAME) |
+			   BIT(FOREGROUND) | BIT(VERBOSE) | BIT(CACHE) | BIT(READ_AHEAD) | BIT(TIMEOUT),
+		.summary = "show a disk image as a block device, or as a file",
+		.help = "Shows the disk image ARCHIVE (drive-scsi0.img) of SNAPSHOT as a read-only block device and prints\n"
+			"the device, or with --via file as a plain file at TARGET, which works without root. It is there when\n"
+			"the command ends; its partitions are /dev/loopNp1 and so on. A key with a password takes it from\n"
+			"PBS_ENCRYPTION_PASSWORD (also _FD, _FILE, _CMD), or asks for it.\n\n"
+			"Warning: a file system of a backup that you do not trust can attack the kernel that mounts it; look at\n"
+			"such a one in a virtual machine. Others: mount -o ro,noload (ext4), -o ro,norecovery (xfs, btrfs).",
+		.run = cmd_map,
+	},
+	{
+		.name = "unmap",
+		.args = "DEVICE|NAME|NUMBER",
+		.min_args = 0,
+		.max_args = 1,
+		.options = BIT(WAIT) | BIT(FORCE) | BIT(ALL) | BIT(JSON),
+		.summary = "take it away again, or say who still uses it",
+		.help = "Takes away the mapping at DEVICE (/dev/loop3, or the path of a file), or of that NUMBER, or NAME: the\n"
+			"full name list shows, or its end from a '/' on. One in use is not taken away: its users are named, exit\n"
+			"status 5. Alone it shows what is mapped.",
+		.run = cmd_unmap,
+	},
+	{
+		.name = "list",
+		.args = "",
+		.options = BIT(JSON),
+		.summary = "what is mapped, its traffic, its health, who uses it",
+		.help = "Lists the mappings of this user. READ is what was read from it, FETCHED what that took from the\n"
+			"repository. State: ready, ending (goes with its last user), silent (does not answer), dead (its process\n"
+			"was killed; unmap cleans it).",
+		.run = cmd_list,
+	},
+	{
+		.name = "namespaces",
+		.args = "",
+		.options = BIT(REPOSITORY) | BIT(JSON),
+		.summary = "the namespaces of a repository",
+		.help = "Lists the namespaces below the root, one per line.",
+		.run = cmd_namespaces,
+	},
+	{
+		.name = "groups",
+		.args = "",
+		.options = LOOK,
+		.summary = "what has backups there",
+		.help = "Lists the groups (vm/100) of a namespace: newest finished snapshot, number of snapshots, owner.",
+		.run = cmd_groups,
+	},
+	{
+		.name = "snapshots",
+		.args = "[GROUP]",
+		.max_args = 1,
+		.options = LOOK,
+		.summary = "the backups there are",
+		.help = "Lists the snapshots of a namespace, or of one GROUP, with their size and archives.",
+		.run = cmd_snapshots,
+	},
+	{
+		.name = "files",
+		.args = "SNAPSHOT",
+		.min_args = 1,
+		.max_args = 1,
+		.options = LOOK,
+		.summary = "the archives of a snapshot",
+		.help = "Lists the archives of SNAPSHOT with their size in bytes and how they are encrypted. The .img ones can\n"
+			"be mapped.",
+		.run = cmd_files,
+	},
+	{ 0 },
+};
+
+int exit_status_of(int code)
+{
+	switch (code) {
+	case 0:
+		return EXIT_DONE;
+	case -EINVAL:
+	case -ENOTUNIQ:
+	case -EISDIR:
+		return EXIT_USAGE;
+	case -ENOENT:
+	case -ENOTDIR:
+		return EXIT_NOT_FOUND;
+	case -EACCES:
+	case -EPERM:
+	case -ENOKEY:
+	case -EKEYREJECTED:
+	case -EAGAIN: /* a snapshot that is not finished */
+		return EXIT_REFUSED;
+	case -EBUSY:
+		return EXIT_BUSY;
+	case -EBADMSG:
+		return EXIT_DAMAGED;
+	case -EINTR:
+		return EXIT_INTERRUPTED;
+	default:
+		return EXIT_FAILED;
+	}
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/output.h"
+#include "util/text.h"
+
+static json_t *info_to_json(const struct mapping_info *info)
+{
+	const struct stream_stats *stats = &info->stats;
+	json_t *json = json_pack(
+		"{s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "via",
+		mapping_via_name(info->via), "ns", info->ns, "snapshot", info->snapshot, "size",
+		(json_int_t)info->size, "pid", (json_int_t)info->pid, "state",
+		mapping_state_name(info->state), "since", (json_int_t)info->since, "read_bytes",
+		(json_int_t)stats->read_bytes, "fetched_bytes", (json_int_t)stats->fetched_bytes,
+		"fetched_chunks", (json_int_t)stats->fetched_chunks, "cache_hits",
+		(json_int_t)stats->cache_hits, "damaged_chunks", (json_int_t)stats->damaged_chunks, "holders",
+		json_names(&info->holders));
+	if (json_set_name(json, "name", info->name) < 0 || json_set_name(json, "device", info->device) < 0 ||
+	    json_set_name(json, "archive", info->archive) < 0 ||
+	    json_set_name(json, "repository", info->repository) < 0) {
+		json_decref(json);
+		return NULL;
+	}
+	return json;
+}
+
+static int print_json(const struct options *options, const struct mapping_list *list, struct err *err)
+{
+	json_t *rows = json_array();
+	for (size_t i = 0; i < list->n; i++)
+		if (json_array_append_new(rows, info_to_json(&list->items[i])) < 0) {
+			json_decref(rows);
+			return err_set(err, -ENOMEM, "no memory for the result");
+		}
+	return output_json(options, rows, err);
+}
+
+static int add_row(struct table *table, const struct mapping_info *info, struct err *err)
+{
+	char size[32], read[32], fetched[32], holders[256], state[64];
+	strv_describe(&info->holders, 3, holders, sizeof holders);
+	(void) snprintf(state, sizeof state, "%s", mapping_state_name(info->state));
+	if (info->stats.damaged_chunks)
+		(void) snprintf(state, sizeof state, "%s, %llu chunks damaged", mapping_state_name(info->state),
+				(unsigned long long)info->stats.damaged_chunks);
+	const char *const cells[] = {
+		info->device,
+		text_size(info->size, size, sizeof size),
+		state,
+		text_size(info->stats.read_bytes, read, sizeof read),
+		text_size(info->stats.fetched_bytes, fetched, sizeof fetched),
+		info->holders.n ? holders : "-",
+		info->name,
+	};
+	return table_add(table, cells, err);
+}
+
+int cmd_list(const struct options *options, struct failure *why)
+{
+	static const char *const titles[] = { "DEVICE", "SIZE", "STATE", "READ", "FETCHED", "USED BY", "NAME" };
+	CLEANUP(mapping_list_deinit) struct mapping_list list = MAPPING_LIST_EMPTY;
+	CLEANUP(table_deinit) struct table table = {
+		.titles = titles, .n_columns = ARRAY_LEN(titles), .right = 1u << 1 | 1u << 3 | 1u << 4,
+	};
+	int r = mapping_list(&list, &why->err);
+	if (r == 0 && options->is_json)
+		return print_json(options, &list, &why->err);
+	for (size_t i = 0; r == 0 && i < list.n; i++)
+		r = add_row(&table, &list.items[i], &why->err);
+	return r < 0 ? r : table_print(&table, &why->err);
+}
