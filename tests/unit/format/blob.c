@@ -293,6 +293,35 @@ static void refuses_a_payload_of_another_length_though_its_digest_fits(void **st
 	}
 }
 
+static void refuses_a_digest_of_only_the_beginning(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(vectors); i++) {
+		size_t len;
+		struct err err = ERR_NONE;
+		struct chunk_want want = want_vector(&vectors[i]);
+		CLEANUP(freep) uint8_t *raw = from_hex(vectors[i].raw, &len);
+		want.len--;
+		assert_int_equal(blob_digest(codec, (const uint8_t *)vectors[i].data, want.len, want.key, want.digest,
+					     NULL), 0);
+		expect(vectors[i].name, decode(raw, len, &want, NULL, &err), &err, -EBADMSG, NULL);
+	}
+}
+
+static void compares_every_bit_of_the_digest(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(vectors); i++) {
+		size_t len;
+		struct chunk_want want = want_vector(&vectors[i]);
+		CLEANUP(freep) uint8_t *raw = from_hex(vectors[i].raw, &len);
+		for (size_t bit = 0; bit < 8 * DIGEST_SIZE; bit++) {
+			struct err err = ERR_NONE;
+			want.digest[bit / 8] ^= (uint8_t)(1 << bit % 8);
+			expect(vectors[i].name, decode(raw, len, &want, NULL, &err), &err, -EBADMSG, "wrong digest");
+			want.digest[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		}
+	}
+}
+
 /* What the body of a zstd blob may not be. */
 static void refuses_what_is_not_exactly_the_frames_it_should_be(void **state)
 {
@@ -468,6 +497,8 @@ int main(void)
 		TEST(refuses_one_flipped_bit),
 		TEST(checks_in_the_order_that_the_header_states),
 		TEST(refuses_a_payload_of_another_length_though_its_digest_fits),
+		TEST(refuses_a_digest_of_only_the_beginning),
+		TEST(compares_every_bit_of_the_digest),
 		TEST(refuses_what_is_not_exactly_the_frames_it_should_be),
 		TEST(stops_a_bomb_at_the_length_that_the_index_gives),
 		TEST(decodes_the_largest_chunk),

@@ -355,7 +355,8 @@ static void accepts_both_forms_of_signature(void **state)
 	(void) snprintf(canonical, sizeof canonical, "{%s,%s,\"x\":[true,{\"a\":\"\xc3\xbc/\\u0007\",\"b\":-1}]}", GROUP,
 			FILES);
 	sign(canonical, hex);
-	(void) snprintf(text, sizeof text, "{%s,%s,%s,\"signature\":\"%s\"}", extra, GROUP, FILES, hex);
+	(void) snprintf(text, sizeof text, "{%s,%s,%s,\"signature\":\"%s\",%s}", extra, GROUP, FILES, hex,
+			UNPROTECTED);
 	expect("all keys", check(text, k0, &err), &err, MANIFEST_SIGNED, NULL);
 	(void) snprintf(text, sizeof text, "{%s,%s,%s,%s}", extra, GROUP, FILES, SIGNED);
 	expect("known keys", check(text, k0, &err), &err, MANIFEST_SIGNED, NULL);
