@@ -60,6 +60,8 @@ def copy_tables(tables):
         text.write("\n".join([head, *rows, ""]))
     with open(os.path.join(tables, "fsinfo.json"), encoding="utf-8") as text:
         known = json.load(text)
+    # Made from it: what has changed is outside of the files.
+    known["parts-v2.img"] = known["parts.img"]
     with open(os.path.join(HERE, "fsinfo.json"), "w", encoding="utf-8") as text:
         json.dump({name: info for name, info in known.items() if name in inputs}, text, indent=1)
         text.write("\n")
