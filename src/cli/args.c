@@ -1,57 +1,54 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/args.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-#include "util/text.h"
+#include "cli/lookup.h"
+#include "cli/value.h"
 
-#define SHOWN_SIZE 128
-#define SECONDS_MAX (365ll * 24 * 3600)
-
+/*
+ * In three steps, so that a message about an option can speak of the command: the words are split
+ * into options and the rest, the rest names the command, then the options get their meaning.
+ */
 const struct option_row option_rows[N_OPTIONS] = {
-	[OPT_REPOSITORY] = { "repository", "R", "a datastore directory, /path or ./path; else PBS_REPOSITORY" },
-	[OPT_NS] = { "ns", "NS", "namespace, a or a/b; else PBS_NAMESPACE, else the root" },
-	[OPT_KEYFILE] = { "keyfile", "FILE", "encryption key; else the default key file, where it is needed" },
-	[OPT_CHUNKS] = { "chunks", "DIR", "SNAPSHOT is an index file (./drive.img.fidx), its chunks are in DIR" },
-	[OPT_ALLOW_UNSIGNED] = { "allow-unsigned", NULL, "with --keyfile: accept a manifest without a signature" },
-	[OPT_VIA] = { "via", "loop|file", "a block device (default), or a plain file at TARGET" },
-	[OPT_NAME] = { "name", "NAME", "what list and unmap call it" },
-	[OPT_FOREGROUND] = { "foreground", NULL, "serve until it is unmapped; tells systemd when it is ready" },
-	[OPT_VERBOSE] = { "verbose", NULL, "more words; stays in the foreground" },
-	[OPT_CACHE] = { "cache", "SIZE", "memory for chunks (default 256M)" },
-	[OPT_READ_AHEAD] = { "read-ahead", "SIZE", "most to fetch in advance (default 32M; 0 = nothing)" },
-	[OPT_TIMEOUT] = { "timeout", "SEC", "a read that takes longer is an error (default 60; 0 = never)" },
-	[OPT_WAIT] = { "wait", "[SEC]", "wait until nobody uses it any more, SEC seconds at most" },
-	[OPT_FORCE] = { "force", NULL, "take it away although it is used: its readers get errors" },
-	[OPT_ALL] = { "all", NULL, "all mappings" },
-	[OPT_JSON] = { "json", NULL, "the result as one JSON document" },
-	[OPT_OUTPUT_FORMAT] = { "output-format", "json", NULL },
-	[OPT_HELP] = { "help", NULL, "this text" },
-	[OPT_VERSION] = { "version", NULL, "version, and what is built in" },
+	[OPT_REPOSITORY] = { "repository", 0, "R", NULL,
+			     "a datastore directory, /path or ./path; else PBS_REPOSITORY" },
+	[OPT_NS] = { "ns", 0, "NS", NULL, "namespace, a or a/b; else PBS_NAMESPACE, else the root" },
+	[OPT_KEYFILE] = { "keyfile", 0, "FILE", NULL, "encryption key; else the default key file" },
+	[OPT_CHUNKS] = { "chunks", 0, "DIR", NULL,
+			 "map an index file; its chunks are in DIR" },
+	[OPT_ALLOW_UNSIGNED] = { "allow-unsigned", 0, NULL, NULL,
+				 "with --keyfile: a manifest needs no signature" },
+	[OPT_VIA] = { "via", 0, "loop|file", "loop or file",
+		      "a block device (default), or a file at TARGET" },
+	[OPT_NAME] = { "name", 0, "NAME", "a name", "what list and unmap call it" },
+	[OPT_FOREGROUND] = { "foreground", 0, NULL, NULL,
+			     "serve until it is unmapped; tells systemd when ready" },
+	[OPT_VERBOSE] = { "verbose", 'v', NULL, NULL, "more words; stays in the foreground" },
+	[OPT_CACHE] = { "cache", 0, "SIZE", "a size (64M, 1G, 4096)",
+			"memory for chunks (default 256M)" },
+	[OPT_READ_AHEAD] = { "read-ahead", 0, "SIZE", "a size (64M, 1G, 4096)",
+			     "most to fetch in advance (default 32M, 0 = none)" },
+	[OPT_TIMEOUT] = { "timeout", 0, "SEC", "seconds",
+			  "a read that takes longer fails (default 60, 0 = never)" },
+	[OPT_WAIT] = { "wait", 0, "[SEC]", "seconds",
+		       "until nobody uses it any more; at most SEC seconds" },
+	[OPT_FORCE] = { "force", 0, NULL, NULL, "although it is used: its readers get errors" },
+	[OPT_ALL] = { "all", 0, NULL, NULL, "every mapping" },
+	[OPT_JSON] = { "json", 0, NULL, NULL, "the result as one JSON document" },
+	[OPT_OUTPUT_FORMAT] = { "output-format", 0, "FORMAT", "text, json or json-pretty", NULL },
+	[OPT_HELP] = { "help", 'h', NULL, NULL, "this text" },
+	[OPT_VERSION] = { "version", 0, NULL, NULL, "version, and what is built in" },
 };
 
-/* Options that take a word behind them only if it is one of these, as the reference client has it. */
-#define BOOL_WORDS "true", "yes", "on", "false", "no", "off"
+#define UNKNOWN N_OPTIONS
 
-/* Two words of the reference client that are one of ours. */
-static const struct {
-	const char *first, *second, *command;
-} habits[] = {
-	{ "snapshot", "list", "snapshots" }, { "snapshot", "files", "files" },
-	{ "namespace", "list", "namespaces" }, { "group", "list", "groups" },
-};
-
-static const struct {
-	const char *word, *hint;
-} not_ours[] = {
-	{ "restore", "map the image instead, and copy from the device; or proxmox-backup-client restore" },
-	{ "mount", "file archives cannot be mounted yet; an image can be mapped, and its partitions mounted" },
-	{ "umount", "unmap takes a mapping away" },
-	{ "backup", "pbsmap only reads backups; proxmox-backup-client makes them" },
-	{ "version", "pbsmap --version" },
+/* An option as it was typed. */
+struct given {
+	enum option_id id; /* UNKNOWN: no such option */
+	const char *word;  /* "--cache=1G" */
+	const char *value; /* NULL = none */
 };
 
 /* The parser on its way through the words. */
@@ -59,127 +56,77 @@ struct parser {
 	int argc;
 	const char *const *argv;
 	int next;
-	uint32_t seen; /* bits of options */
+	struct given *given;
+	size_t n_given;
 	struct command_line *ret;
-	struct err *err;
+	struct failure *why;
 };
 
-static const char *shown(const char *text, char buf[static SHOWN_SIZE])
+/* -- words into options and the rest --------------------------------------------------------- */
+
+/* The name in "--cache=1G". */
+static const char *name_in(const char *word, size_t *ret_len)
 {
-	return text_escape(text, buf, SHOWN_SIZE);
+	const char *name = word + (word[1] == '-' ? 2 : 1);
+	*ret_len = strcspn(name, "=");
+	return name;
 }
 
-/* -- values ---------------------------------------------------------------------------------- */
-
-bool size_parse(const char *text, uint64_t *ret)
+static enum option_id find_option(const char *word)
 {
-	static const char units[] = "KMGT";
-	char *end;
-	if (!isdigit((unsigned char)*text))
-		return false;
-	errno = 0;
-	unsigned long long n = strtoull(text, &end, 10);
-	if (errno)
-		return false;
-	const char *unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
-	unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
-	const char *rest = end + (unit ? 1 : 0);
-	bool is_end = !*rest || (unit && strcasecmp(rest, "iB") == 0) || strcasecmp(rest, "B") == 0;
-	if (!is_end || n > UINT64_MAX >> shift || n << shift > INT64_MAX)
-		return false;
-	*ret = (uint64_t)n << shift;
-	return true;
-}
-
-static bool seconds_parse(const char *text, int64_t *ret_ms)
-{
-	char *end;
-	if (!isdigit((unsigned char)*text))
-		return false;
-	errno = 0;
-	long long n = strtoll(text, &end, 10);
-	if (errno || (*end && strcmp(end, "s") != 0) || n > SECONDS_MAX)
-		return false;
-	*ret_ms = n * 1000;
-	return true;
-}
-
-/* 1 and 0 only behind a '=': `unmap --force 1` means device 1. */
-static int bool_parse(const char *text, bool *ret)
-{
-	static const char *const words[] = { BOOL_WORDS, "1", "0" };
-	for (size_t i = 0; i < ARRAY_LEN(words); i++) {
-		if (strcasecmp(text, words[i]) == 0) {
-			*ret = i < 3 || i == 6;
-			return 0;
-		}
+	size_t len;
+	const char *name = name_in(word, &len);
+	for (int id = 0; id < N_OPTIONS; id++) {
+		const struct option_row *row = &option_rows[id];
+		bool is_name = strlen(row->name) == len && memcmp(row->name, name, len) == 0;
+		bool is_letter = word[1] != '-' && len == 1 && name[0] == row->letter;
+		if (is_name || is_letter)
+			return (enum option_id)id;
 	}
-	return -EINVAL;
+	return UNKNOWN;
 }
 
-static bool is_bool_word(const char *text)
+/* Does an option take the word behind it? */
+static bool takes_next(enum option_id id, const char *next)
 {
-	static const char *const words[] = { BOOL_WORDS };
-	for (size_t i = 0; i < ARRAY_LEN(words); i++)
-		if (strcasecmp(text, words[i]) == 0)
-			return true;
-	return false;
+	if (id == UNKNOWN)
+		return false;
+	const char *value = option_rows[id].value;
+	return value ? value[0] != '[' : bool_is_word(next);
 }
 
-static int take_via(struct options *options, const char *value)
+static struct given take_option(struct parser *parser, const char *word)
 {
-	if (strcmp(value, mapping_via_name(VIA_LOOP)) == 0)
-		options->via = VIA_LOOP;
-	else if (strcmp(value, mapping_via_name(VIA_FILE)) == 0)
-		options->via = VIA_FILE;
-	else
-		return -EINVAL;
-	return 0;
+	const char *equals = strchr(word, '=');
+	struct given given = {
+		.id = find_option(word),
+		.word = word,
+		.value = equals ? equals + 1 : NULL,
+	};
+	bool is_last = parser->next == parser->argc;
+	if (!given.value && !is_last && takes_next(given.id, parser->argv[parser->next]))
+		given.value = parser->argv[parser->next++];
+	return given;
 }
 
-static int take_output_format(struct options *options, const char *value)
+static void split(struct parser *parser)
 {
-	options->is_json_pretty = strcmp(value, "json-pretty") == 0;
-	options->is_json = options->is_json_pretty || strcmp(value, "json") == 0;
-	return options->is_json || strcmp(value, "text") == 0 ? 0 : -EINVAL;
-}
-
-static int take_value(struct options *o, enum option_id id, const char *value)
-{
-	switch (id) {
-	case OPT_REPOSITORY:
-		o->repositories[o->repository.n_repositories++] = value;
-		return 0;
-	case OPT_NS:
-		o->repository.ns = value;
-		return 0;
-	case OPT_KEYFILE:
-		o->repository.keyfile = value;
-		return 0;
-	case OPT_CHUNKS:
-		o->repository.chunks = value;
-		return 0;
-	case OPT_NAME:
-		o->name = value;
-		return *value ? 0 : -EINVAL;
-	case OPT_VIA:
-		return take_via(o, value);
-	case OPT_OUTPUT_FORMAT:
-		return take_output_format(o, value);
-	case OPT_CACHE:
-		return size_parse(value, &o->cache_size) ? 0 : -EINVAL;
-	case OPT_READ_AHEAD:
-		return size_parse(value, &o->read_ahead) ? 0 : -EINVAL;
-	case OPT_TIMEOUT:
-		return seconds_parse(value, &o->timeout_ms) ? 0 : -EINVAL;
-	case OPT_WAIT:
-		return seconds_parse(value, &o->wait_ms) ? 0 : -EINVAL;
-	default:
-		return -EINVAL;
+	struct options *options = &parser->ret->options;
+	bool is_end = false;
+	while (parser->next < parser->argc) {
+		const char *word = parser->argv[parser->next++];
+		if (!is_end && strcmp(word, "--") == 0)
+			is_end = true;
+		else if (!is_end && word[0] == '-' && word[1])
+			parser->given[parser->n_given++] = take_option(parser, word);
+		else
+			options->args[options->n_args++] = word;
 	}
 }
 
-/* The mark an option without a value sets. */
+/* -- what an option does --------------------------------------------------------------------- */
+
+/* The mark an option without a value sets; NULL = it has a value. */
 static bool *flag_of(struct command_line *line, enum option_id id)
 {
 	switch (id) {
@@ -204,237 +151,210 @@ static bool *flag_of(struct command_line *line, enum option_id id)
 	}
 }
 
-/* -- options --------------------------------------------------------------------------------- */
-
-/* Letters to change, add or take away to make one of the other; more than 3 is "not alike". */
-static unsigned distance(const char *a, size_t a_len, const char *b)
+static bool set_text(const char **ret, const char *value)
 {
-	unsigned row[33];
-	size_t b_len = strlen(b);
-	if (a_len > 32 || b_len > 32)
-		return 4;
-	for (size_t i = 0; i <= b_len; i++)
-		row[i] = (unsigned)i;
-	for (size_t j = 1; j <= a_len; j++) {
-		unsigned diagonal = row[0];
-		row[0] = (unsigned)j;
-		for (size_t i = 1; i <= b_len; i++) {
-			unsigned change = diagonal + (a[j - 1] != b[i - 1]);
-			unsigned add = (row[i] < row[i - 1] ? row[i] : row[i - 1]) + 1;
-			diagonal = row[i];
-			row[i] = change < add ? change : add;
-		}
+	*ret = value;
+	return true;
+}
+
+static bool set_name(struct options *options, const char *value)
+{
+	options->name = value;
+	return *value;
+}
+
+static bool set_via(struct options *options, const char *value)
+{
+	static const enum mapping_via all[] = { VIA_LOOP, VIA_FILE };
+	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+		if (strcmp(value, mapping_via_name(all[i])) != 0)
+			continue;
+		options->via = all[i];
+		return true;
 	}
-	return row[b_len];
+	return false;
 }
 
-static int unknown_option(struct parser *parser, const char *word, const char *name, size_t len)
+static bool set_output_format(struct options *options, const char *value)
 {
-	const char *closest = NULL;
-	unsigned best = 3;
-	char text[SHOWN_SIZE];
-	for (int id = 0; id < N_OPTIONS; id++) {
-		unsigned d = distance(name, len, option_rows[id].name);
-		if (d < best && option_rows[id].help) {
-			best = d;
-			closest = option_rows[id].name;
-		}
+	options->is_json_pretty = strcmp(value, "json-pretty") == 0;
+	options->is_json = options->is_json_pretty || strcmp(value, "json") == 0;
+	return options->is_json || strcmp(value, "text") == 0;
+}
+
+/* false = not a value of this option */
+static bool set_value(struct options *o, enum option_id id, const char *value)
+{
+	switch (id) {
+	case OPT_REPOSITORY:
+		return set_text(&o->repositories[o->repository.n_repositories++], value);
+	case OPT_NS:
+		return set_text(&o->repository.ns, value);
+	case OPT_KEYFILE:
+		return set_text(&o->repository.keyfile, value);
+	case OPT_CHUNKS:
+		return set_text(&o->repository.chunks, value);
+	case OPT_NAME:
+		return set_name(o, value);
+	case OPT_VIA:
+		return set_via(o, value);
+	case OPT_OUTPUT_FORMAT:
+		return set_output_format(o, value);
+	case OPT_CACHE:
+		return size_parse(value, &o->cache_size);
+	case OPT_READ_AHEAD:
+		return size_parse(value, &o->read_ahead);
+	case OPT_TIMEOUT:
+		return seconds_parse(value, &o->timeout_ms);
+	case OPT_WAIT:
+		return seconds_parse(value, &o->wait_ms);
+	default:
+		return false;
 	}
-	return err_set(parser->err, -EINVAL, "unknown option %s%s%s%s", shown(word, text),
-		       closest ? "; did you mean --" : "", closest ? closest : "", closest ? "?" : "");
 }
 
-static int find_option(const char *name, size_t len)
+static int apply_flag(const struct given *given, bool *flag, struct err *err)
 {
-	for (int id = 0; id < N_OPTIONS; id++)
-		if (strlen(option_rows[id].name) == len && memcmp(option_rows[id].name, name, len) == 0)
-			return id;
-	return -1;
-}
-
-static int set_flag(struct parser *parser, enum option_id id, const char *value)
-{
-	bool *flag = flag_of(parser->ret, id);
-	char text[SHOWN_SIZE];
 	*flag = true;
-	if (!value && parser->next < parser->argc && is_bool_word(parser->argv[parser->next]))
-		value = parser->argv[parser->next++];
-	if (value && bool_parse(value, flag) < 0)
-		return err_set(parser->err, -EINVAL, "--%s takes no value '%s'", option_rows[id].name,
-			       shown(value, text));
+	if (given->value && !bool_parse(given->value, flag))
+		return err_set(err, -EINVAL, "--%s takes no value, but true or false: '%s' is neither",
+			       option_rows[given->id].name, given->value);
 	return 0;
 }
 
-static int set_value(struct parser *parser, enum option_id id, const char *value)
+static int apply_value(const struct given *given, struct options *options, struct err *err)
 {
-	const struct option_row *row = &option_rows[id];
-	char text[SHOWN_SIZE];
-	if (!value && row->value[0] == '[') {
-		parser->ret->options.wait_ms = INT64_MAX;
+	const struct option_row *row = &option_rows[given->id];
+	if (!given->value && row->value[0] == '[') { /* only --wait is such a one */
+		options->wait_ms = INT64_MAX;
 		return 0;
 	}
-	if (!value && parser->next == parser->argc)
-		return err_set(parser->err, -EINVAL, "--%s needs a value: %s", row->name, row->value);
-	if (!value)
-		value = parser->argv[parser->next++];
-	if (take_value(&parser->ret->options, id, value) < 0)
-		return err_set(parser->err, -EINVAL, "--%s: '%s' is no %s", row->name, shown(value, text),
-			       row->value);
+	if (!given->value)
+		return err_set(err, -EINVAL, "--%s needs a value: %s", row->name, row->value);
+	if (!set_value(options, given->id, given->value))
+		return err_set(err, -EINVAL, "--%s wants %s, not '%s'", row->name, row->wants,
+			       given->value);
 	return 0;
 }
 
-static int take_option(struct parser *parser, const char *word)
+static int apply(const struct given *given, struct command_line *line, struct err *err)
 {
-	const char *name = word + (word[1] == '-' ? 2 : 1);
-	size_t len = strcspn(name, "=");
-	const char *value = name[len] ? name + len + 1 : NULL;
-	int id = strcmp(word, "-h") == 0 ? (int)OPT_HELP : find_option(name, len);
-	if (id < 0)
-		return unknown_option(parser, word, name, len);
-	parser->seen |= 1u << id;
-	return option_rows[id].value ? set_value(parser, (enum option_id)id, value)
-				     : set_flag(parser, (enum option_id)id, value);
+	bool *flag = flag_of(line, given->id);
+	return flag ? apply_flag(given, flag, err) : apply_value(given, &line->options, err);
 }
 
-static int take_words(struct parser *parser)
-{
-	struct options *options = &parser->ret->options;
-	int result = 0;
-	bool is_end = false;
-	while (parser->next < parser->argc) {
-		const char *word = parser->argv[parser->next++];
-		if (!is_end && strcmp(word, "--") == 0) {
-			is_end = true;
-		} else if (!is_end && word[0] == '-' && word[1]) {
-			/* The first mistake is said; the rest is read to know whether JSON is wanted. */
-			struct err later = ERR_NONE;
-			struct err *err = parser->err;
-			parser->err = result < 0 ? &later : err;
-			int r = take_option(parser, word);
-			parser->err = err;
-			result = result < 0 ? result : r;
-		} else {
-			options->args[options->n_args++] = word;
-		}
-	}
-	return result;
-}
+/* -- which options are in place -------------------------------------------------------------- */
 
-/* -- the command ----------------------------------------------------------------------------- */
-
-static const struct command *find_command(const char *name)
-{
-	for (const struct command *c = commands; c->name; c++)
-		if (strcmp(c->name, name) == 0)
-			return c;
-	return NULL;
-}
-
-static const struct command *find_prefix(const char *word)
-{
-	const struct command *only = NULL;
-	for (const struct command *c = commands; c->name; c++) {
-		if (strncmp(c->name, word, strlen(word)) != 0)
-			continue;
-		if (only)
-			return NULL;
-		only = c;
-	}
-	return only;
-}
-
-static int unknown_command(const char *word, struct err *err)
-{
-	char text[SHOWN_SIZE];
-	const char *closest = NULL;
-	unsigned best = 3;
-	for (size_t i = 0; i < ARRAY_LEN(not_ours); i++)
-		if (strcmp(word, not_ours[i].word) == 0)
-			return err_set(err, -EINVAL, "there is no command '%s': %s", word, not_ours[i].hint);
-	for (const struct command *c = commands; c->name; c++) {
-		unsigned d = distance(word, strlen(word), c->name);
-		if (d < best) {
-			best = d;
-			closest = c->name;
-		}
-	}
-	return err_set(err, -EINVAL, "there is no command '%s'%s%s%s", shown(word, text),
-		       closest ? "; did you mean " : "", closest ? closest : "", closest ? "?" : "");
-}
-
-/* How many words it took; -EINVAL. */
-static int choose_command(const struct options *options, const struct command **ret, struct err *err)
-{
-	const char *const *args = options->args;
-	for (size_t i = 0; options->n_args > 1 && i < ARRAY_LEN(habits); i++) {
-		if (strncmp(habits[i].first, args[0], strlen(args[0])) != 0 ||
-		    strcmp(habits[i].second, args[1]) != 0)
-			continue;
-		*ret = find_command(habits[i].command);
-		return 2;
-	}
-	*ret = find_command(args[0]);
-	if (!*ret)
-		*ret = find_prefix(args[0]);
-	return *ret ? 1 : unknown_command(args[0], err);
-}
-
-static int check_options(const struct parser *parser, const struct command *command)
+/* @command NULL = not known, then it may be any. */
+static bool is_taken(const struct command *command, enum option_id id)
 {
 	const uint32_t always = 1u << OPT_HELP | 1u << OPT_VERSION;
-	for (int id = 0; id < N_OPTIONS; id++) {
-		uint32_t bit = 1u << id;
-		if (id == OPT_OUTPUT_FORMAT)
-			bit = 1u << OPT_JSON;
-		if ((parser->seen & 1u << id) && !((command->options | always) & bit))
-			return err_set(parser->err, -EINVAL, "%s takes no --%s", command->name,
-				       option_rows[id].name);
-	}
-	return 0;
+	if (id == OPT_OUTPUT_FORMAT)
+		id = OPT_JSON;
+	return !command || (command->options | always) & 1u << id;
 }
 
-static int check_args(const struct command_line *line, struct err *err)
+static int unknown_option(const char *word, const struct command *command, struct err *err)
 {
-	const struct command *command = line->command;
-	char text[SHOWN_SIZE];
-	if (line->options.n_args < command->min_args)
-		return err_set(err, -EINVAL, "%s needs: %s", command->name, command->args);
-	if (line->options.n_args > command->max_args)
-		return err_set(err, -EINVAL, "%s: one word too many: '%s'", command->name,
-			       shown(line->options.args[command->max_args], text));
-	return 0;
+	size_t len;
+	const char *name = name_in(word, &len), *closest = NULL;
+	unsigned best = LOOKUP_FAR;
+	for (int id = 0; id < N_OPTIONS; id++) {
+		const struct option_row *row = &option_rows[id];
+		unsigned distance = lookup_distance(name, len, row->name);
+		if (distance >= best || !row->help || !is_taken(command, (enum option_id)id))
+			continue;
+		best = distance;
+		closest = row->name;
+	}
+	if (closest)
+		return err_set(err, -EINVAL, "unknown option %s; did you mean --%s?", word, closest);
+	return err_set(err, -EINVAL, "unknown option %s", word);
+}
+
+static int apply_all(struct parser *parser)
+{
+	struct command_line *line = parser->ret;
+	struct err *err = &parser->why->err;
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < parser->n_given; i++) {
+		const struct given *given = &parser->given[i];
+		if (given->id == UNKNOWN)
+			r = unknown_option(given->word, line->command, err);
+		else if (!is_taken(line->command, given->id))
+			r = err_set(err, -EINVAL, "%s takes no --%s", line->command->name,
+				    option_rows[given->id].name);
+		else
+			r = apply(given, line, err);
+	}
+	return r;
+}
+
+/* Even of a line that makes no sense one knows how the failure is to be said. */
+static void apply_json(struct parser *parser)
+{
+	for (size_t i = 0; i < parser->n_given; i++) {
+		const struct given *given = &parser->given[i];
+		if (given->id == OPT_JSON || (given->id == OPT_OUTPUT_FORMAT && given->value))
+			(void) apply(given, parser->ret, NULL);
+	}
+}
+
+/* -- the whole line -------------------------------------------------------------------------- */
+
+static void drop_words(struct options *options, size_t n)
+{
+	options->args += n;
+	options->n_args -= n;
 }
 
 /* "pbsmap help map" is "pbsmap map --help". */
 static void understand_help(struct command_line *line)
 {
-	struct options *options = &line->options;
-	if (options->n_args == 0 || strcmp(options->args[0], "help") != 0)
+	if (line->options.n_args == 0 || strcmp(line->options.args[0], "help") != 0)
 		return;
 	line->wants_help = true;
-	options->args++;
-	options->n_args--;
+	drop_words(&line->options, 1);
+}
+
+static int choose_command(struct command_line *line, struct failure *why)
+{
+	size_t n;
+	if (line->options.n_args == 0)
+		return 0;
+	int r = lookup_command(line->options.args, line->options.n_args, &line->command, &n, why);
+	if (r == 0)
+		drop_words(&line->options, n);
+	return r;
+}
+
+static int check_args(const struct command_line *line, struct err *err)
+{
+	const struct command *command = line->command;
+	if (!command || line->wants_help || line->wants_version)
+		return 0;
+	if (line->options.n_args < command->min_args)
+		return err_set(err, -EINVAL, "%s needs %s", command->name, command->args);
+	if (line->options.n_args > command->max_args)
+		return err_set(err, -EINVAL, "%s: one word too many: '%s'", command->name,
+			       line->options.args[command->max_args]);
+	return 0;
 }
 
 static int parse(struct parser *parser)
 {
 	struct command_line *line = parser->ret;
-	struct options *options = &line->options;
-	int r = take_words(parser);
-	if (r < 0)
-		return r;
+	split(parser);
+	apply_json(parser);
 	understand_help(line);
-	if (options->n_args == 0)
-		return 0;
-	r = choose_command(options, &line->command, parser->err);
-	if (r < 0)
-		return r;
-	options->args += r;
-	options->n_args -= (size_t)r;
-	if (line->wants_help || line->wants_version)
-		return 0;
-	r = check_options(parser, line->command);
-	return r < 0 ? r : check_args(line, parser->err);
+	int r = choose_command(line, parser->why);
+	if (r == 0)
+		r = apply_all(parser);
+	if (r == 0)
+		r = check_args(line, &parser->why->err);
+	if (r == -EINVAL)
+		r = args_point_to_help(line->command ? line->command->name : NULL, &parser->why->err);
+	return r;
 }
 
 int args_parse(int argc, const char *const *argv, struct command_line *ret, struct failure *why)
@@ -448,12 +368,15 @@ int args_parse(int argc, const char *const *argv, struct command_line *ret, stru
 	};
 	/* one array for both: what is no repository may be an argument */
 	const char **words = calloc(2 * (size_t)argc + 2, sizeof *words);
-	if (!words)
-		return err_set(&why->err, -ENOMEM, "no memory");
+	CLEANUP(freep) struct given *given = calloc((size_t)argc + 1, sizeof *given);
 	ret->options.repositories = words;
+	if (!words || !given)
+		return err_set(&why->err, -ENOMEM, "no memory for the command line");
 	ret->options.repository.repositories = words;
 	ret->options.args = words + argc + 1;
-	struct parser parser = { .argc = argc, .argv = argv, .ret = ret, .err = &why->err };
+	struct parser parser = {
+		.argc = argc, .argv = argv, .given = given, .ret = ret, .why = why,
+	};
 	return parse(&parser);
 }
 
@@ -461,4 +384,11 @@ void command_line_deinit(struct command_line *line)
 {
 	free(line->options.repositories);
 	*line = (struct command_line){ 0 };
+}
+
+int args_point_to_help(const char *name, struct err *err)
+{
+	struct err what = *err;
+	return err_set(err, what.code, "%s (see pbsmap %s%s--help)", what.msg, name ? name : "",
+		       name ? " " : "");
 }

@@ -6,7 +6,9 @@
 /* An option as the command line, the help and the manual know it. */
 struct option_row {
 	const char *name;  /* without the dashes */
+	char letter;	   /* -v for --verbose; 0 = none */
 	const char *value; /* "FILE"; NULL = none; "[SEC]" = may be left out, and comes behind a '=' */
+	const char *wants; /* what a value must be, for the message; NULL = any will do */
 	const char *help;  /* NULL = understood, not shown */
 };
 
@@ -22,15 +24,17 @@ struct command_line {
 /**
  * args_parse - the words behind the program's name
  *
- * Options may stand anywhere, as --x VALUE, --x=VALUE or with one dash; "--" ends them.  A command may be
- * cut short as long as only one fits.
+ * Options may stand anywhere, as --x VALUE, --x=VALUE or with one dash; "--" ends them.  An option
+ * without a value takes true, yes, on and their opposites, as the reference client has it.
  *
- * @ret:  also after a failure tells whether JSON is wanted; command_line_deinit() in any case
+ * @ret:  also after a failure tells whether JSON is wanted; command_line_deinit() in any case;
+ *        lends its strings from @argv
  *
- * Errors:  -EINVAL with a line that says which word is wrong
+ * Errors:  -EINVAL with a line that says which word is wrong, and where help is to be had
  */
-int args_parse(int argc, const char *const *argv, struct command_line *ret, struct failure *why) MUST_CHECK;
+int args_parse(int argc, const char *const *argv, struct command_line *ret,
+	       struct failure *why) MUST_CHECK;
 void command_line_deinit(struct command_line *line);
 
-/* "256M", "1GiB", "4096"; bytes. */
-bool size_parse(const char *text, uint64_t *ret) MUST_CHECK;
+/* Behind a usage error's words: where help is to be had.  @name: the command's, NULL = none yet. */
+int args_point_to_help(const char *name, struct err *err);

@@ -15,24 +15,29 @@ const struct command commands[] = {
 		.options = LOOK | BIT(KEYFILE) | BIT(CHUNKS) | BIT(ALLOW_UNSIGNED) | BIT(VIA) | BIT(NAME) |
 			   BIT(FOREGROUND) | BIT(VERBOSE) | BIT(CACHE) | BIT(READ_AHEAD) | BIT(TIMEOUT),
 		.summary = "show a disk image as a block device, or as a file",
-		.help = "Shows the disk image ARCHIVE (drive-scsi0.img) of SNAPSHOT as a read-only block device and prints\n"
-			"the device, or with --via file as a plain file at TARGET, which works without root. It is there when\n"
-			"the command ends; its partitions are /dev/loopNp1 and so on. A key with a password takes it from\n"
-			"PBS_ENCRYPTION_PASSWORD (also _FD, _FILE, _CMD), or asks for it.\n\n"
-			"Warning: a file system of a backup that you do not trust can attack the kernel that mounts it; look at\n"
-			"such a one in a virtual machine. Others: mount -o ro,noload (ext4), -o ro,norecovery (xfs, btrfs).",
+		.help = "Shows the disk image ARCHIVE (drive-scsi0.img) of SNAPSHOT as a read-only block\n"
+			"device and prints the device; its partitions are /dev/loopNp1 and so on. With\n"
+			"--via file it is a plain file at TARGET, which works without root. It is there\n"
+			"when the command ends, and stays until unmap. With --chunks, SNAPSHOT is an\n"
+			"index file (./drive.img.fidx), and there is no ARCHIVE.\n\n"
+			"A key with a password takes it from PBS_ENCRYPTION_PASSWORD (or its forms _FD,\n"
+			"_FILE, _CMD), or asks for it.\n\n"
+			"Warning: the file system of a backup that you do not trust can attack the\n"
+			"kernel that mounts it; look at such a one in a virtual machine. Others:\n"
+			"mount -o ro,noload (ext4), -o ro,norecovery (xfs), -o ro,rescue=nologreplay\n"
+			"(btrfs).",
 		.run = cmd_map,
 	},
 	{
 		.name = "unmap",
 		.args = "DEVICE|NAME|NUMBER",
-		.min_args = 0,
 		.max_args = 1,
 		.options = BIT(WAIT) | BIT(FORCE) | BIT(ALL) | BIT(JSON),
 		.summary = "take it away again, or say who still uses it",
-		.help = "Takes away the mapping at DEVICE (/dev/loop3, or the path of a file), or of that NUMBER, or NAME: the\n"
-			"full name list shows, or its end from a '/' on. One in use is not taken away: its users are named, exit\n"
-			"status 5. Alone it shows what is mapped.",
+		.help = "Takes away the mapping at DEVICE (/dev/loop3, or the path of a file), or of that\n"
+			"NUMBER (3), or NAME: as list shows it, or the end of it from behind a '/' on.\n"
+			"One in use is not taken away; its users are named, exit status 5. Without a\n"
+			"word it shows what is mapped.",
 		.run = cmd_unmap,
 	},
 	{
@@ -40,9 +45,10 @@ const struct command commands[] = {
 		.args = "",
 		.options = BIT(JSON),
 		.summary = "what is mapped, its traffic, its health, who uses it",
-		.help = "Lists the mappings of this user. READ is what was read from it, FETCHED what that took from the\n"
-			"repository. State: ready, ending (goes with its last user), silent (does not answer), dead (its process\n"
-			"was killed; unmap cleans it).",
+		.help = "Lists the mappings of this user. READ is what was read from it, FETCHED what that\n"
+			"took from the repository. State: ready, ending (goes with its last user), silent\n"
+			"(does not answer), dead (its process was killed; unmap cleans it). What a\n"
+			"repository holds is listed by groups and snapshots.",
 		.run = cmd_list,
 	},
 	{
@@ -58,7 +64,8 @@ const struct command commands[] = {
 		.args = "",
 		.options = LOOK,
 		.summary = "what has backups there",
-		.help = "Lists the groups (vm/100) of a namespace: newest finished snapshot, number of snapshots, owner.",
+		.help = "Lists the groups (vm/100) of a namespace: newest finished snapshot, number of\n"
+			"snapshots, owner.",
 		.run = cmd_groups,
 	},
 	{
@@ -67,7 +74,8 @@ const struct command commands[] = {
 		.max_args = 1,
 		.options = LOOK,
 		.summary = "the backups there are",
-		.help = "Lists the snapshots of a namespace, or of one GROUP, with their size and archives.",
+		.help = "Lists the snapshots of a namespace, or of one GROUP, with size, state and archives.\n"
+			"State: not finished, protected, and what the server's last verification said.",
 		.run = cmd_snapshots,
 	},
 	{
@@ -77,8 +85,8 @@ const struct command commands[] = {
 		.max_args = 1,
 		.options = LOOK,
 		.summary = "the archives of a snapshot",
-		.help = "Lists the archives of SNAPSHOT with their size in bytes and how they are encrypted. The .img ones can\n"
-			"be mapped.",
+		.help = "Lists the archives of SNAPSHOT: how they are encrypted, their size in bytes. Those\n"
+			"that end in .img can be mapped.",
 		.run = cmd_files,
 	},
 	{ 0 },

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <stdio.h>
-
 #include "cli/command.h"
+#include "util/buf.h"
 
 /* Of one command; NULL = the list of all. */
-int help_print(FILE *to, const struct command *command, struct err *err);
-int help_version(struct err *err) MUST_CHECK;
+int help_format(const struct command *command, struct buf *ret, struct err *err) MUST_CHECK;
+int help_version(struct buf *ret, struct err *err) MUST_CHECK;

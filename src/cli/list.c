@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/output.h"
 #include "util/text.h"
+
+#define HOLDERS_SAID 3 /* the JSON has all */
 
 static json_t *info_to_json(const struct mapping_info *info)
 {
@@ -15,9 +18,10 @@ static json_t *info_to_json(const struct mapping_info *info)
 		mapping_state_name(info->state), "since", (json_int_t)info->since, "read_bytes",
 		(json_int_t)stats->read_bytes, "fetched_bytes", (json_int_t)stats->fetched_bytes,
 		"fetched_chunks", (json_int_t)stats->fetched_chunks, "cache_hits",
-		(json_int_t)stats->cache_hits, "damaged_chunks", (json_int_t)stats->damaged_chunks, "holders",
-		json_names(&info->holders));
-	if (json_set_name(json, "name", info->name) < 0 || json_set_name(json, "device", info->device) < 0 ||
+		(json_int_t)stats->cache_hits, "damaged_chunks", (json_int_t)stats->damaged_chunks,
+		"holders", json_names(&info->holders));
+	if (json_set_name(json, "name", info->name) < 0 ||
+	    json_set_name(json, "device", info->device) < 0 ||
 	    json_set_name(json, "archive", info->archive) < 0 ||
 	    json_set_name(json, "repository", info->repository) < 0) {
 		json_decref(json);
@@ -26,25 +30,40 @@ static json_t *info_to_json(const struct mapping_info *info)
 	return json;
 }
 
-static int print_json(const struct options *options, const struct mapping_list *list, struct err *err)
+static int print_json(const struct options *options, const struct mapping_list *list,
+		      struct err *err)
 {
 	json_t *rows = json_array();
 	for (size_t i = 0; i < list->n; i++)
-		if (json_array_append_new(rows, info_to_json(&list->items[i])) < 0) {
-			json_decref(rows);
-			return err_set(err, -ENOMEM, "no memory for the result");
-		}
+		rows = json_with(rows, info_to_json(&list->items[i]));
 	return output_json(options, rows, err);
+}
+
+/* A name the user chose does not tell what it shows. */
+static int format_name(const struct mapping_info *info, struct buf *ret, struct err *err)
+{
+	if (strstr(info->name, info->snapshot) && strstr(info->name, info->archive))
+		return buf_puts(ret, info->name, err);
+	return buf_printf(ret, err, "%s: %s %s", info->name, info->snapshot, info->archive);
+}
+
+static void format_state(const struct mapping_info *info, char *ret, size_t len)
+{
+	uint64_t n_damaged = info->stats.damaged_chunks;
+	if (n_damaged)
+		(void) snprintf(ret, len, "%s, %" PRIu64 " damaged", mapping_state_name(info->state),
+				n_damaged);
+	else
+		(void) snprintf(ret, len, "%s", mapping_state_name(info->state));
 }
 
 static int add_row(struct table *table, const struct mapping_info *info, struct err *err)
 {
+	CLEANUP(buf_deinit) struct buf name = BUF_EMPTY;
 	char size[32], read[32], fetched[32], holders[256], state[64];
-	strv_describe(&info->holders, 3, holders, sizeof holders);
-	(void) snprintf(state, sizeof state, "%s", mapping_state_name(info->state));
-	if (info->stats.damaged_chunks)
-		(void) snprintf(state, sizeof state, "%s, %llu chunks damaged", mapping_state_name(info->state),
-				(unsigned long long)info->stats.damaged_chunks);
+	strv_describe(&info->holders, HOLDERS_SAID, holders, sizeof holders);
+	format_state(info, state, sizeof state);
+	int r = format_name(info, &name, err);
 	const char *const cells[] = {
 		info->device,
 		text_size(info->size, size, sizeof size),
@@ -52,22 +71,31 @@ static int add_row(struct table *table, const struct mapping_info *info, struct 
 		text_size(info->stats.read_bytes, read, sizeof read),
 		text_size(info->stats.fetched_bytes, fetched, sizeof fetched),
 		info->holders.n ? holders : "-",
-		info->name,
+		name.data,
 	};
-	return table_add(table, cells, err);
+	return r < 0 ? r : table_add(table, cells, err);
+}
+
+static int print_table(const struct mapping_list *list, struct err *err)
+{
+	static const char *const titles[] = { "DEVICE", "SIZE", "STATE", "READ", "FETCHED",
+					      "USED BY", "NAME" };
+	CLEANUP(table_deinit) struct table table = {
+		.titles = titles, .n_columns = ARRAY_LEN(titles),
+		.right = 1u << 1 | 1u << 3 | 1u << 4,
+	};
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < list->n; i++)
+		r = add_row(&table, &list->items[i], err);
+	return r < 0 ? r : table_print(&table, err);
 }
 
 int cmd_list(const struct options *options, struct failure *why)
 {
-	static const char *const titles[] = { "DEVICE", "SIZE", "STATE", "READ", "FETCHED", "USED BY", "NAME" };
 	CLEANUP(mapping_list_deinit) struct mapping_list list = MAPPING_LIST_EMPTY;
-	CLEANUP(table_deinit) struct table table = {
-		.titles = titles, .n_columns = ARRAY_LEN(titles), .right = 1u << 1 | 1u << 3 | 1u << 4,
-	};
 	int r = mapping_list(&list, &why->err);
-	if (r == 0 && options->is_json)
-		return print_json(options, &list, &why->err);
-	for (size_t i = 0; r == 0 && i < list.n; i++)
-		r = add_row(&table, &list.items[i], &why->err);
-	return r < 0 ? r : table_print(&table, &why->err);
+	if (r < 0)
+		return r;
+	return options->is_json ? print_json(options, &list, &why->err)
+				: print_table(&list, &why->err);
 }

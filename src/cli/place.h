@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "cli/command.h"
+
+/* A namespace of a repository: where the commands that list look. */
+struct place {
+	struct source *source;
+	const char *ns; /* "" = root */
+};
+
+#define PLACE_NONE ((struct place){ 0 })
+
+int place_open(const struct options *options, struct place *ret, struct failure *why) MUST_CHECK;
+void place_close(struct place *place);
+
+/**
+ * place_explain - what there is instead of a group or namespace that is not there
+ *
+ * @group:  what was asked for; NULL = only the namespace
+ * @r:      what came of it; returned as it is unless it is -ENOENT
+ *
+ * Errors:  -ENOENT with groups or namespaces as candidates, also in words
+ */
+int place_explain(const struct place *place, const struct group *group, int r,
+		  struct failure *why) MUST_CHECK;

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/archives.h"
+#include "cli/output.h"
+#include "cli/place.h"
+#include "util/text.h"
+
+/* One snapshot with all that is to be said of it. */
+struct row {
+	const struct snapshot_info *info;
+	struct manifest *manifest; /* NULL: it has none, or one that cannot be read */
+	struct archive_list archives;
+};
+
+static void row_deinit(struct row *row)
+{
+	manifest_free(row->manifest);
+	archive_list_deinit(&row->archives);
+}
+
+/* A snapshot that is locked or damaged is still listed: that it is there is the news. */
+static int row_init(struct row *row, const struct place *place, struct err *err)
+{
+	const struct snapshot_info *info = row->info;
+	if (info->is_finished &&
+	    source_open_snapshot(place->source, place->ns, &info->snapshot, NULL) == 0 &&
+	    backup_read_manifest(place->source, &row->manifest, NULL) < 0)
+		row->manifest = NULL;
+	return archive_list_make(info, row->manifest, &row->archives, err);
+}
+
+/* "not finished", "protected, verify ok"; "-" = nothing special */
+static const char *state_of(const struct row *row, char *ret, size_t len)
+{
+	const char *verified = row->manifest ? row->manifest->verify_state : NULL;
+	bool is_damaged = row->info->is_finished && !row->manifest;
+	(void) snprintf(ret, len, "%s%s%s%s%s", row->info->is_finished ? "" : ", not finished",
+			is_damaged ? ", manifest not readable" : "",
+			row->info->is_protected ? ", protected" : "", verified ? ", verify " : "",
+			verified ? verified : "");
+	return *ret ? ret + strlen(", ") : "-";
+}
+
+/* -- for programs ---------------------------------------------------------------------------- */
+
+/* The first line of the notes, as the server has it in its lists. */
+static json_t *comment_of(const struct manifest *manifest)
+{
+	if (!manifest || !manifest->notes)
+		return json_null();
+	return json_stringn(manifest->notes, strcspn(manifest->notes, "\r\n"));
+}
+
+static json_t *verification_of(const struct manifest *manifest)
+{
+	if (!manifest || !manifest->verify_state)
+		return json_null();
+	return json_pack("{s:s, s:o}", "state", manifest->verify_state, "upid",
+			 json_text_or_null(manifest->verify_upid));
+}
+
+/* Keys of the server's own answer, where it has such a one. */
+static json_t *row_to_json(const struct row *row)
+{
+	const struct snapshot_info *info = row->info;
+	char snapshot[SNAPSHOT_TEXT_SIZE];
+	snapshot_format(&info->snapshot, snapshot);
+	json_t *size = row->manifest ? json_integer((json_int_t)archive_list_size(&row->archives))
+				     : json_null();
+	return json_pack("{s:s, s:s, s:s, s:I, s:o, s:b, s:b, s:o, s:o, s:o}", "snapshot", snapshot,
+			 "backup-type", backup_type_name(info->snapshot.group.type), "backup-id",
+			 info->snapshot.group.id, "backup-time", (json_int_t)info->snapshot.time, "size",
+			 size, "finished", (int)info->is_finished, "protected", (int)info->is_protected,
+			 "comment", comment_of(row->manifest), "verification",
+			 verification_of(row->manifest), "files", archive_list_to_json(&row->archives));
+}
+
+static int print_json(const struct options *options, const struct place *place,
+		      const struct snapshot_list *list, struct err *err)
+{
+	json_t *rows = json_array();
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < list->n; i++) {
+		CLEANUP(row_deinit) struct row row = { .info = &list->items[i] };
+		r = row_init(&row, place, err);
+		if (r == 0)
+			rows = json_with(rows, row_to_json(&row));
+	}
+	if (r == 0)
+		return output_json(options, rows, err);
+	json_decref(rows);
+	return r;
+}
+
+/* -- for people ------------------------------------------------------------------------------ */
+
+static int add_row(struct table *table, const struct row *row, struct err *err)
+{
+	CLEANUP(buf_deinit) struct buf names = BUF_EMPTY;
+	char snapshot[SNAPSHOT_TEXT_SIZE], size[32], state[128];
+	snapshot_format(&row->info->snapshot, snapshot);
+	(void) text_size(archive_list_size(&row->archives), size, sizeof size);
+	int r = archive_list_names(&row->archives, &names, err);
+	const char *const cells[] = { snapshot, row->manifest ? size : "-",
+				      state_of(row, state, sizeof state), names.data };
+	return r < 0 ? r : table_add(table, cells, err);
+}
+
+static int print_table(const struct place *place, const struct snapshot_list *list, struct err *err)
+{
+	static const char *const titles[] = { "SNAPSHOT", "SIZE", "STATE", "FILES" };
+	CLEANUP(table_deinit) struct table table = {
+		.titles = titles, .n_columns = ARRAY_LEN(titles), .right = 1u << 1,
+	};
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < list->n; i++) {
+		CLEANUP(row_deinit) struct row row = { .info = &list->items[i] };
+		r = row_init(&row, place, err);
+		if (r == 0)
+			r = add_row(&table, &row, err);
+	}
+	return r < 0 ? r : table_print(&table, err);
+}
+
+/* -------------------------------------------------------------------------------------------- */
+
+static int list_snapshots(const struct options *options, struct place *place,
+			  struct snapshot_list *ret, struct failure *why)
+{
+	struct group group;
+	const struct group *only = options->n_args ? &group : NULL;
+	int r = only ? group_parse(options->args[0], &group, &why->err) : 0;
+	if (r == 0)
+		r = place_open(options, place, why);
+	if (r < 0)
+		return r;
+	r = source_list_snapshots(place->source, place->ns, only, ret, &why->err);
+	return place_explain(place, only, r, why);
+}
+
+int cmd_snapshots(const struct options *options, struct failure *why)
+{
+	CLEANUP(place_close) struct place place = PLACE_NONE;
+	CLEANUP(snapshot_list_deinit) struct snapshot_list list = SNAPSHOT_LIST_EMPTY;
+	int r = list_snapshots(options, &place, &list, why);
+	if (r < 0)
+		return r;
+	return options->is_json ? print_json(options, &place, &list, &why->err)
+				: print_table(&place, &list, &why->err);
+}
