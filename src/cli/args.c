@@ -13,8 +13,8 @@
  */
 const struct option_row option_rows[N_OPTIONS] = {
 	[OPT_REPOSITORY] = { "repository", 0, "R", NULL,
-			     "a datastore directory, /path or ./path; else PBS_REPOSITORY" },
-	[OPT_NS] = { "ns", 0, "NS", NULL, "namespace, a or a/b; else PBS_NAMESPACE, else the root" },
+			     "a datastore directory, /path or ./path (PBS_REPOSITORY)" },
+	[OPT_NS] = { "ns", 0, "NS", NULL, "namespace, a or a/b (PBS_NAMESPACE); else the root" },
 	[OPT_KEYFILE] = { "keyfile", 0, "FILE", NULL, "encryption key; else the default key file" },
 	[OPT_CHUNKS] = { "chunks", 0, "DIR", NULL,
 			 "map an index file; its chunks are in DIR" },

@@ -34,8 +34,8 @@ const struct command commands[] = {
 		.max_args = 1,
 		.options = BIT(WAIT) | BIT(FORCE) | BIT(ALL) | BIT(JSON),
 		.summary = "take it away again, or say who still uses it",
-		.help = "Takes away the mapping at DEVICE (/dev/loop3, or the path of a file), or of that\n"
-			"NUMBER (3), or NAME: as list shows it, or the end of it from behind a '/' on.\n"
+		.help = "Takes away the mapping at DEVICE (/dev/loop3, or the path of a file), or of\n"
+			"that NUMBER (3), or NAME: as list shows it, or its end from behind a '/' on.\n"
 			"One in use is not taken away; its users are named, exit status 5. Without a\n"
 			"word it shows what is mapped.",
 		.run = cmd_unmap,
@@ -45,10 +45,10 @@ const struct command commands[] = {
 		.args = "",
 		.options = BIT(JSON),
 		.summary = "what is mapped, its traffic, its health, who uses it",
-		.help = "Lists the mappings of this user. READ is what was read from it, FETCHED what that\n"
-			"took from the repository. State: ready, ending (goes with its last user), silent\n"
-			"(does not answer), dead (its process was killed; unmap cleans it). What a\n"
-			"repository holds is listed by groups and snapshots.",
+		.help = "Lists the mappings of this user. READ is what was read from it, FETCHED what\n"
+			"that took from the repository. State: ready, ending (goes with its last user),\n"
+			"silent (does not answer), dead (its process was killed; unmap cleans it). What\n"
+			"a repository holds is listed by groups and snapshots.",
 		.run = cmd_list,
 	},
 	{
@@ -74,8 +74,9 @@ const struct command commands[] = {
 		.max_args = 1,
 		.options = LOOK,
 		.summary = "the backups there are",
-		.help = "Lists the snapshots of a namespace, or of one GROUP, with size, state and archives.\n"
-			"State: not finished, protected, and what the server's last verification said.",
+		.help = "Lists the snapshots of a namespace, or of one GROUP, with size, state and\n"
+			"archives. State: not finished, protected, and what the server's last\n"
+			"verification said.",
 		.run = cmd_snapshots,
 	},
 	{
@@ -85,8 +86,8 @@ const struct command commands[] = {
 		.max_args = 1,
 		.options = LOOK,
 		.summary = "the archives of a snapshot",
-		.help = "Lists the archives of SNAPSHOT: how they are encrypted, their size in bytes. Those\n"
-			"that end in .img can be mapped.",
+		.help = "Lists the archives of SNAPSHOT: how they are encrypted, their size in bytes.\n"
+			"Those that end in .img can be mapped.",
 		.run = cmd_files,
 	},
 	{ 0 },

@@ -44,7 +44,8 @@ static int format_name(const struct mapping_info *info, struct buf *ret, struct 
 {
 	if (strstr(info->name, info->snapshot) && strstr(info->name, info->archive))
 		return buf_puts(ret, info->name, err);
-	return buf_printf(ret, err, "%s: %s %s", info->name, info->snapshot, info->archive);
+	return buf_printf(ret, err, "%s: %s%s%s", info->name, info->snapshot,
+			  *info->snapshot ? " " : "", info->archive);
 }
 
 static void format_state(const struct mapping_info *info, char *ret, size_t len)
