@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+static void append(struct err *err, const char *fmt, va_list args) PRINTF(2, 0);
 static void append(struct err *err, const char *fmt, va_list args)
 {
 	size_t have = strlen(err->msg);
