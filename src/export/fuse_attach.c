@@ -1,24 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "export/fuse_internal.h"
+#include "util/buf.h"
+#include "util/file.h"
 
 /*
- * The mount.  fsopen() (Linux 5.2) makes one that is attached nowhere: nothing in the mount table, gone
- * when the last descriptor is closed, whatever happens to this process.  Without it the file is mounted
- * on an empty one for a moment, opened, and taken out of the mount table again: the open descriptor
- * keeps it in the same way.
+ * The mounts, of three kinds.
  *
- * Source: fsopen(2), fsmount(2); Linux Documentation/filesystems/fuse.rst for the options.
+ * Nowhere: fsopen() (Linux 5.2) makes one that is attached nowhere: nothing in the mount table, gone
+ * when the last descriptor is closed, whatever happens to this process.
+ *
+ * For a moment: where there is no fsopen, on an empty file, which is opened and taken out of the mount
+ * table again.  The open descriptor keeps it in the same way.
+ *
+ * On a path: fusermount3, set-uid root, mounts for everybody, sends the connection over a socket, and stays.
+ * When the other end of the socket is closed, whatever the reason, it unmounts, if nobody has the connection
+ * any more.  The kernel closes descriptors in their order when a process ends: so the socket has the higher
+ * number.
+ *
+ * Source: fsopen(2), fsmount(2); Linux Documentation/filesystems/fuse.rst for the options;
+ * fusermount3(1), libfuse lib/mount.c for _FUSE_COMMFD.
  */
-#ifndef MNT_DETACH
+#ifndef MNT_DETACH /* of <sys/mount.h>, which some C libraries hide beside <linux/mount.h> */
 #define MNT_DETACH 2
 #endif
 
@@ -89,23 +103,171 @@ static int mount_for_a_moment(const struct fuse_file_options *options, struct fu
 	return 0;
 }
 
-int fuse_attach(const struct fuse_file_options *options, struct fuse_mount *ret, struct err *err)
+/* Either way the kernel has it and nobody else. */
+static int mount_off_path(const struct fuse_file_options *options, struct fuse_mount *ret, struct err *err)
 {
-	struct fuse_mount mount = FUSE_MOUNT_NONE;
-	int r = open_fuse(&mount.fuse_fd, err);
+	int r = open_fuse(&ret->fuse_fd, err);
 	if (r < 0)
 		return r;
 	if (!options->without_fsopen)
-		mount.mount_fd = mount_nowhere(mount.fuse_fd, options->fs_name);
+		ret->mount_fd = mount_nowhere(ret->fuse_fd, options->fs_name);
 	/* Refused, whatever the reason (no such call, seccomp, an old FUSE): the old way says it better. */
-	if (mount.mount_fd < 0)
-		r = mount_for_a_moment(options, &mount, err);
-	if (r < 0) {
-		(void) close(mount.fuse_fd);
+	if (ret->mount_fd < 0)
+		r = mount_for_a_moment(options, ret, err);
+	if (r < 0)
+		closep(&ret->fuse_fd);
+	return r;
+}
+
+/* -- on a path ------------------------------------------------------------------------------- */
+
+/* "ro,…,fsname=NAME": a comma inside a name needs a backslash. */
+static int format_options(const char *fs_name, struct buf *ret, struct err *err)
+{
+	int r = buf_puts(ret, "ro,nosuid,nodev,default_permissions,auto_unmount,subtype=pbsmap,fsname=", err);
+	for (const char *c = fs_name; r == 0 && *c; c++)
+		r = buf_printf(ret, err, "%s%c", *c == ',' || *c == '\\' ? "\\" : "", *c);
+	return r;
+}
+
+/* Runs fusermount3 with @comm as its socket (-EBADF = none); what it says goes to @said.  Its process or -errno. */
+static pid_t start_fusermount(const char *const *words, int comm, int said)
+{
+	char comm_text[32];
+	(void) snprintf(comm_text, sizeof comm_text, "_FUSE_COMMFD=%d", comm);
+	char *const environment[] = { comm_text, NULL };
+	char *argv[8];
+	memcpy(argv, words, sizeof argv); /* posix_spawn() takes what it does not change as char * */
+	posix_spawn_file_actions_t actions;
+	if (posix_spawn_file_actions_init(&actions) != 0)
+		return -ENOMEM;
+	pid_t child;
+	int r = comm < 0 ? 0 : posix_spawn_file_actions_adddup2(&actions, comm, comm); /* open there as well */
+	if (r == 0)
+		r = posix_spawn_file_actions_adddup2(&actions, said, STDERR_FILENO);
+	if (r == 0)
+		r = posix_spawnp(&child, "fusermount3", &actions, NULL, argv, environment);
+	(void) posix_spawn_file_actions_destroy(&actions);
+	return r ? -r : child;
+}
+
+/* The connection that the helper sends; -EPIPE = it sent none. */
+static int receive_fd(int socket)
+{
+	char byte;
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { { 0 } };
+	struct iovec iov = { &byte, sizeof byte };
+	struct msghdr message = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control.bytes, .msg_controllen = sizeof control.bytes,
+	};
+	ssize_t n;
+	do
+		n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	const struct cmsghdr *header = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+	if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+		return n < 0 ? -errno : -EPIPE;
+	int fd;
+	memcpy(&fd, CMSG_DATA(header), sizeof fd);
+	return fd;
+}
+
+/* It has ended: the first line of what it said, without its name. */
+static int say_why_not(const char *path, int said, struct err *err)
+{
+	CLEANUP(freep) uint8_t *text = NULL;
+	size_t len;
+	if (read_fd(said, 4096, &text, &len, NULL) < 0 || len == 0)
+		return err_set(err, -EPERM, "cannot mount on %s", path);
+	char *line = (char *)text;
+	line[strcspn(line, "\n")] = '\0';
+	const char *colon = strstr(line, ": ");
+	return err_set(err, -EPERM, "cannot mount on %s: %s", path, colon ? colon + 2 : line);
+}
+
+static int cannot_run(pid_t helper, struct err *err)
+{
+	if (helper == -ENOENT)
+		return err_set(err, helper, "a mount on a path needs fusermount3 (package fuse3)");
+	return err_errno(err, helper, "cannot run fusermount3");
+}
+
+static int mount_on_path(const struct fuse_file_options *options, struct fuse_mount *ret, struct err *err)
+{
+	CLEANUP(buf_deinit) struct buf mount_options = BUF_EMPTY;
+	int sockets[2], pipe[2];
+	int r = format_options(options->fs_name, &mount_options, err);
+	if (r < 0)
 		return r;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) < 0)
+		return err_errno(err, -errno, "cannot make a socket");
+	CLEANUP(closep) int ours = sockets[0];
+	CLEANUP(closep) int theirs = sockets[1];
+	if (pipe2(pipe, O_CLOEXEC) < 0)
+		return err_errno(err, -errno, "cannot make a pipe");
+	CLEANUP(closep) int said = pipe[0];
+	CLEANUP(closep) int say = pipe[1];
+	const char *words[8] = { "fusermount3", "-o", mount_options.data, "--", options->mount_point };
+	pid_t helper = start_fusermount(words, theirs, say);
+	if (helper < 0)
+		return cannot_run(helper, err);
+	closep(&theirs);
+	closep(&say);
+	CLEANUP(closep) int fuse_fd = receive_fd(ours);
+	if (fuse_fd < 0) {
+		closep(&ours);
+		(void) waitpid(helper, NULL, 0);
+		return say_why_not(options->mount_point, said, err);
 	}
-	*ret = mount;
+	ret->helper_fd = fcntl(ours, F_DUPFD_CLOEXEC, fuse_fd + 1);
+	if (ret->helper_fd < 0)
+		return err_errno(err, -errno, "cannot keep a socket");
+	ret->fuse_fd = steal_fd(&fuse_fd);
 	return 0;
+}
+
+/* Without root only the set-uid helper may. */
+static int unmount_by_helper(const char *path, bool is_lazy, struct err *err)
+{
+	CLEANUP(closep) int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	const char *words[8] = { "fusermount3", is_lazy ? "-uz" : "-u", "--", path };
+	pid_t helper = start_fusermount(words, -EBADF, null);
+	if (helper < 0)
+		return cannot_run(helper, err);
+	int status;
+	while (waitpid(helper, &status, 0) < 0)
+		if (errno != EINTR)
+			return err_errno(err, -errno, "cannot unmount %s", path);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	return is_lazy ? err_set(err, -EPERM, "cannot unmount %s", path)
+		       : err_set(err, -EBUSY, "%s is in use", path);
+}
+
+int fuse_unmount(const char *path, bool is_lazy, struct err *err)
+{
+	if (umount2(path, UMOUNT_NOFOLLOW | (is_lazy ? MNT_DETACH : 0)) == 0)
+		return 0;
+	if (errno == EPERM)
+		return unmount_by_helper(path, is_lazy, err);
+	if (errno == EBUSY)
+		return err_set(err, -EBUSY, "%s is in use", path);
+	return err_errno(err, -errno, "cannot unmount %s", path);
+}
+
+/* -- all of them ----------------------------------------------------------------------------- */
+
+int fuse_attach(const struct fuse_file_options *options, struct fuse_mount *ret, struct err *err)
+{
+	struct fuse_mount mount = FUSE_MOUNT_NONE;
+	int r = options->mount_point ? mount_on_path(options, &mount, err) : mount_off_path(options, &mount, err);
+	if (r == 0)
+		*ret = mount;
+	return r;
 }
 
 int fuse_attach_open(const struct fuse_mount *mount, int *ret_fd, struct err *err)

@@ -6,14 +6,13 @@
 #include <sys/eventfd.h>
 
 #include "export/fuse_internal.h"
-#include "util/buf.h"
 #include "util/lock.h"
 #include "util/thread.h"
 
 /*
  * The session and its threads.  A thread takes one request after the other; none waits for a chunk, so
  * a few are enough.  They end when the kernel lets go: the last descriptor was closed, or the path
- * was unmounted.
+ * was unmounted.  Whether a device or a path: the mount is ours, libfuse only gets the connection.
  */
 #define THREADS 4 /* one handles 100 k requests a second; more of them only helps answers from memory */
 
@@ -51,73 +50,24 @@ static int start_threads(struct fuse_file *file, struct err *err)
 	return 0;
 }
 
-/* A name inside an option: libfuse cuts at commas. */
-static int add_escaped(struct buf *option, const char *name, struct err *err)
+static int new_session(struct fuse_file *file, struct err *err)
 {
-	int r = 0;
-	for (; r == 0 && *name; name++)
-		r = buf_printf(option, err, "%s%c", *name == ',' || *name == '\\' ? "\\" : "", *name);
-	return r;
-}
-
-static int new_session(struct fuse_file *file, const struct fuse_file_options *options,
-		       struct err *err)
-{
-	CLEANUP(buf_deinit) struct buf o = BUF_EMPTY;
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
-	int r = buf_puts(&o, "fsname=", err);
-	if (r == 0)
-		r = add_escaped(&o, options->fs_name, err);
-	if (r == 0 && options->mount_point)
-		r = buf_puts(&o, ",subtype=pbsmap,ro,nosuid,nodev,auto_unmount,default_permissions", err);
-	if (r < 0)
-		return r;
-	if (fuse_opt_add_arg(&args, "pbsmap") == 0 &&
-	    (!options->mount_point ||
-	     (fuse_opt_add_arg(&args, "-o") == 0 && fuse_opt_add_arg(&args, o.data) == 0)))
+	if (fuse_opt_add_arg(&args, "pbsmap") == 0)
 		file->session = fuse_session_new(&args, &fuse_serve_ops, sizeof fuse_serve_ops, file);
 	fuse_opt_free_args(&args);
 	return file->session ? 0 : err_set(err, -ENOMEM, "cannot make a FUSE session");
 }
 
-static int mount_on_path(struct fuse_file *file, const char *path, struct err *err)
-{
-	if (access("/dev/fuse", F_OK) < 0)
-		return err_set(err, -ENODEV, "this system has no /dev/fuse: load the module fuse "
-			       "(modprobe fuse), or let the container have the device");
-	if (fuse_session_mount(file->session, path) != 0)
-		return err_set(err, -EPERM, "cannot mount on %s: is fusermount3 installed, is it your "
-			       "file, may you open /dev/fuse?", path);
-	file->is_mounted = true;
-	return 0;
-}
-
-/* Mounted nowhere: libfuse takes a connection that is ready by this name. */
+/* libfuse takes a connection that is ready by this name. */
 static int begin_session(struct fuse_file *file, int fuse_fd, struct err *err)
 {
 	char path[32];
 	(void) snprintf(path, sizeof path, "/dev/fd/%d", fuse_fd);
-	if (fuse_session_mount(file->session, path) != 0)
-		return err_set(err, -EIO, "cannot begin a FUSE session");
-	return 0;
-}
-
-static int open_nowhere(struct fuse_file *file, const struct fuse_file_options *options, int *ret_fd,
-			struct err *err)
-{
-	struct fuse_mount mount = FUSE_MOUNT_NONE;
-	int r = fuse_attach(options, &mount, err);
-	if (r < 0)
-		return r;
-	r = begin_session(file, mount.fuse_fd, err);
-	if (r < 0)
-		(void) close(mount.fuse_fd);
-	if (r == 0)
-		r = start_threads(file, err);
-	if (r == 0)
-		r = fuse_attach_open(&mount, ret_fd, err);
-	fuse_attach_finish(&mount);
-	return r;
+	if (fuse_session_mount(file->session, path) == 0)
+		return 0;
+	(void) close(fuse_fd);
+	return err_set(err, -EIO, "cannot begin a FUSE session");
 }
 
 static int open_file(struct fuse_file *file, const struct fuse_file_options *options, int *ret_fd,
@@ -127,16 +77,23 @@ static int open_file(struct fuse_file *file, const struct fuse_file_options *opt
 	if (file->event_fd < 0)
 		return err_errno(err, -errno, "cannot make an eventfd");
 	file->threads = calloc(THREADS, sizeof *file->threads);
-	if (!file->threads)
+	file->path = options->mount_point ? strdup(options->mount_point) : NULL;
+	if (!file->threads || (options->mount_point && !file->path))
 		return err_set(err, -ENOMEM, "no memory for threads");
-	int r = new_session(file, options, err);
+	struct fuse_mount mount = FUSE_MOUNT_NONE;
+	int r = new_session(file, err);
+	if (r == 0)
+		r = fuse_attach(options, &mount, err);
 	if (r < 0)
 		return r;
-	if (!options->mount_point)
-		return open_nowhere(file, options, ret_fd, err);
-	*ret_fd = -EBADF;
-	r = mount_on_path(file, options->mount_point, err);
-	return r < 0 ? r : start_threads(file, err);
+	file->helper_fd = mount.helper_fd;
+	r = begin_session(file, mount.fuse_fd, err);
+	if (r == 0)
+		r = start_threads(file, err);
+	if (r == 0 && !file->path)
+		r = fuse_attach_open(&mount, ret_fd, err);
+	fuse_attach_finish(&mount);
+	return r;
 }
 
 int fuse_file_open(const struct fuse_file_options *options, struct fuse_file **ret, int *ret_fd,
@@ -147,7 +104,7 @@ int fuse_file_open(const struct fuse_file_options *options, struct fuse_file **r
 		return err_set(err, -ENOMEM, "no memory");
 	file->image = options->image;
 	file->timeout_ms = options->timeout_ms;
-	file->event_fd = -EBADF;
+	file->event_fd = file->helper_fd = -EBADF;
 	list_init(&file->requests);
 	(void) pthread_mutex_init(&file->lock, NULL);
 	(void) pthread_cond_init(&file->answered, NULL);
@@ -184,8 +141,9 @@ void fuse_file_close(struct fuse_file *file)
 {
 	if (!file)
 		return;
-	if (file->session)
-		fuse_session_unmount(file->session); /* nothing, when it is mounted nowhere */
+	if (file->helper_fd >= 0 && !fuse_file_has_ended(file))
+		(void) fuse_unmount(file->path, true, NULL);
+	closep(&file->helper_fd);
 	for (unsigned i = 0; i < file->n_threads; i++)
 		(void) pthread_join(file->threads[i], NULL);
 	fuse_wait_for_answers(file);
@@ -195,5 +153,6 @@ void fuse_file_close(struct fuse_file *file)
 	(void) pthread_cond_destroy(&file->answered);
 	(void) pthread_mutex_destroy(&file->lock);
 	free(file->threads);
+	free(file->path);
 	free(file);
 }

@@ -28,7 +28,7 @@ struct fuse_file_options {
  * @ret_fd:  without a mount point: the file, opened for direct I/O, for the loop device; the mount
  *           goes when the last descriptor is closed.  Else -EBADF
  *
- * A mount on a path is taken away by a helper process of libfuse when this process is gone.
+ * A mount on a path is made by fusermount3, which also takes it away when this process is gone.
  *
  * Errors:  -ENODEV no FUSE in this kernel or no /dev/fuse; -EPERM
  */
@@ -45,10 +45,20 @@ bool fuse_file_has_ended(struct fuse_file *file);
 unsigned fuse_file_n_users(struct fuse_file *file);
 
 /*
- * Takes the mount away (path), waits until the kernel let go and all reads are answered.  So: the
- * descriptor of fuse_file_open() is closed, and nobody uses the file any more.
+ * Waits until the kernel let go and all reads are answered.  So: it has ended; or the descriptor of
+ * fuse_file_open() is closed and nobody uses the file; or it is on a path, and the rights to unmount it
+ * are still there.
  */
 void fuse_file_close(struct fuse_file *file);
+
+/**
+ * fuse_unmount - take a mount on a path away, also that of another process
+ *
+ * @is_lazy:  whoever has the file open keeps it, nobody else finds it any more
+ *
+ * Errors:  -EBUSY it is open, and not @is_lazy; -EPERM
+ */
+int fuse_unmount(const char *path, bool is_lazy, struct err *err);
 
 /* The one place where a code becomes what FUSE wants: a positive errno. */
 int fuse_errno_of(int code);

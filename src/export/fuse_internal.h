@@ -16,7 +16,8 @@ struct fuse_file {
 	struct image *image;
 	int64_t timeout_ms;
 	struct fuse_session *session;
-	bool is_mounted; /* on a path */
+	char *path;    /* where it is mounted; NULL = nowhere */
+	int helper_fd; /* see struct fuse_mount */
 	pthread_t *threads;
 	unsigned n_threads;
 	int event_fd;
@@ -30,19 +31,24 @@ struct fuse_file {
 
 /* fuse_serve.c: answers requests; needs no rights */
 extern const struct fuse_lowlevel_ops fuse_serve_ops; /* user data: the struct fuse_file */
-void fuse_tell(struct fuse_file *file);		      /* makes event_fd readable */
+void fuse_tell(struct fuse_file *file); /* makes event_fd readable */
 void fuse_wait_for_answers(struct fuse_file *file);
 
 /* fuse_attach.c: the mount; needs root, except on a path with fusermount3 */
 struct fuse_mount {
 	int fuse_fd;   /* the connection; taken by libfuse when the session begins */
 	int mount_fd;  /* a mount that is attached nowhere; -EBADF = it is at @path */
+	int helper_fd; /* when this process is gone, who has the other end unmounts the path; else -EBADF */
 	char path[256];
 };
 
-#define FUSE_MOUNT_NONE ((struct fuse_mount){ .fuse_fd = -EBADF, .mount_fd = -EBADF })
+#define FUSE_MOUNT_NONE \
+	((struct fuse_mount){ .fuse_fd = -EBADF, .mount_fd = -EBADF, .helper_fd = -EBADF })
 
-/* A mount whose root is the file, attached nowhere or, without fsopen, at a file of @run_dir. */
+/*
+ * A mount whose root is the file: on the mount point of @options; else attached nowhere or, without
+ * fsopen, at a file of @run_dir.
+ */
 int fuse_attach(const struct fuse_file_options *options, struct fuse_mount *ret,
 		struct err *err) MUST_CHECK;
 

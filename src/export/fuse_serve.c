@@ -76,6 +76,15 @@ static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *in
 	(void) fuse_reply_attr(req, &attr, 86400);
 }
 
+static void count_user(struct fuse_file *file, int change)
+{
+	{
+		HOLD(&file->lock);
+		file->n_users += (unsigned)change;
+	}
+	fuse_tell(file);
+}
+
 static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
 	struct fuse_file *file = file_of(req);
@@ -85,26 +94,17 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 	}
 	/* A loop device keeps its own pages.  A file on a path is kept by the kernel, so that it can be
 	 * mapped into memory. */
-	info->direct_io = !file->is_mounted;
+	info->direct_io = !file->path;
 	info->keep_cache = 1;
-	{
-		HOLD(&file->lock);
-		file->n_users++;
-	}
-	if (fuse_reply_open(req, info) < 0) {
-		HOLD(&file->lock);
-		file->n_users--;
-	}
+	count_user(file, 1);
+	if (fuse_reply_open(req, info) < 0)
+		count_user(file, -1);
 }
 
 static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
 	struct fuse_file *file = file_of(req);
-	{
-		HOLD(&file->lock);
-		file->n_users--;
-	}
-	fuse_tell(file);
+	count_user(file, -1);
 	(void) fuse_reply_err(req, 0);
 }
 

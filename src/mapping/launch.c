@@ -159,10 +159,8 @@ static _Noreturn void child_main(int fd, const struct mapping_options *options, 
 	int r = child_begin(&child, &own, &why);
 	if (r < 0)
 		(void) control_send(child.fd, json_pack("{s:o}", "failed", failure_to_json(&why)), NULL);
-	else if (child_tell_ready(&child, NULL) == 0)
-		server_run(&child.server);
-	if (child.server.is_forced)
-		_exit(0); /* not one step more than the kernel needs: something hangs, that is why */
+	else if (child_tell_ready(&child, NULL) == 0 && !server_run(&child.server))
+		_exit(0);
 	server_deinit(&child.server);
 	failure_deinit(&why);
 	exit(r < 0);
@@ -269,11 +267,8 @@ static int start_in_foreground(const struct mapping_options *options,
 		r = ready(user, &server.served.info, &why->err);
 	if (r == 0)
 		r = give_up_rights(&server, &why->err);
-	if (r == 0)
-		server_run(&server);
-	if (server.is_forced)
-		return r; /* the process ends now; nothing is joined, something may hang */
-	server_deinit(&server);
+	if (r < 0 || server_run(&server))
+		server_deinit(&server);
 	return r;
 }
 

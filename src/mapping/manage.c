@@ -2,13 +2,14 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <mntent.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "export/fuse_file.h"
 #include "export/loop.h"
 #include "format/json.h"
 #include "mapping/control.h"
@@ -25,7 +26,14 @@
 #define ANSWER_MS     2000  /* a live server answers in microseconds */
 #define BUSY_GRACE_MS 300   /* udev and its like look into a new device for a moment */
 #define BUSY_RETRY_MS 50
+#define PROBE_MS      1000  /* a kernel says at once that nobody serves a mount */
 #define END_MS	      10000 /* of a server nobody uses, or that was told to force */
+
+static void sleep_ms(int64_t ms)
+{
+	const struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+	(void) nanosleep(&t, NULL);
+}
 
 /* -- list ------------------------------------------------------------------------------------ */
 
@@ -104,11 +112,27 @@ static bool is_known(const struct found_list *list, const char *device)
 	return false;
 }
 
-/* A FUSE mount of ours that nobody answers: its process was killed, and its helper as well. */
+/*
+ * A FUSE mount of ours that nobody answers: its process was killed, and its helper as well.  One whose
+ * process is stopped holds whoever asks, so a child does, and nobody waits long for it.
+ */
 static bool is_dead_mount(const char *path)
 {
-	CLEANUP(closep) int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	return fd < 0 && errno == ENOTCONN;
+	pid_t child = fork();
+	if (child == 0) {
+		int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+		_exit(fd < 0 && errno == ENOTCONN);
+	}
+	struct deadline until = deadline_in_ms(PROBE_MS);
+	int status = 0;
+	while (child > 0 && waitpid(child, &status, WNOHANG) == 0) {
+		if (deadline_is_over(until)) {
+			(void) kill(child, SIGKILL);
+			return false;
+		}
+		sleep_ms(1);
+	}
+	return child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1;
 }
 
 static int add_dead(struct found_list *list, const struct mntent *mount, struct err *err)
@@ -281,12 +305,6 @@ static int find_one(const struct found_list *list, const char *which, const stru
 
 /* -- unmap ----------------------------------------------------------------------------------- */
 
-static void sleep_ms(int64_t ms)
-{
-	const struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
-	(void) nanosleep(&t, NULL);
-}
-
 static int say_busy(const struct mapping_info *info, struct failure *why)
 {
 	char shown[320];
@@ -321,23 +339,6 @@ static bool is_mounted(const char *path)
 	return is_found;
 }
 
-/* Without root only the set-uid helper of libfuse may unmount. */
-static void unmount_path(const char *path)
-{
-	if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
-		return;
-	pid_t child = fork();
-	if (child == 0) {
-		int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-		(void) dup2(null, STDOUT_FILENO);
-		(void) dup2(null, STDERR_FILENO);
-		(void) execlp("fusermount3", "fusermount3", "-u", "-z", "--", path, (char *)NULL);
-		_exit(127);
-	}
-	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
-		;
-}
-
 /* Is there still something to see of it?  The kernel takes it away just behind its process. */
 static bool is_there(const struct mapping_info *info)
 {
@@ -367,7 +368,7 @@ static int clean_path(const struct mapping_info *info, struct err *err)
 {
 	int r = wait_until_gone(info, deadline_in_ms(1000), err);
 	if (r < 0) {
-		unmount_path(info->device);
+		(void) fuse_unmount(info->device, true, NULL);
 		r = wait_until_gone(info, deadline_in_ms(END_MS), err);
 	}
 	struct stat st;
@@ -375,6 +376,18 @@ static int clean_path(const struct mapping_info *info, struct err *err)
 	    st.st_size == 0)
 		(void) unlink(info->device);
 	return r;
+}
+
+/* The kernel knows whether somebody has it open, also somebody we cannot see. */
+static int unmount_unused(const struct mapping_info *info, struct failure *why)
+{
+	if (fuse_unmount(info->device, false, NULL) != -EBUSY)
+		return 0; /* where it failed for another reason, its process is the one that can */
+	strv_deinit(&why->holders);
+	int r = holders_find(info->device, info->pid, &why->holders, &why->err);
+	if (r == 0 && why->holders.n == 0)
+		r = strv_add(&why->holders, "used by somebody who cannot be seen from here", &why->err);
+	return r < 0 ? r : say_busy(info, why);
 }
 
 static int tell_to_end(const struct registry *registry, const struct found *found, bool is_forced,
@@ -386,6 +399,8 @@ static int tell_to_end(const struct registry *registry, const struct found *foun
 	int r = registry_connect(registry, found->socket_name, &fd, err);
 	if (r == -ECONNREFUSED || r == -ENOENT)
 		return 0;
+	if (r == 0 && found->info.via == VIA_FILE && !is_forced)
+		r = unmount_unused(&found->info, why);
 	if (r == 0)
 		r = control_ask(fd, json_pack("{s:s, s:b}", "do", "end", "force", (int)is_forced),
 				deadline_in_ms(END_MS), &answer, err);
@@ -396,7 +411,7 @@ static int tell_to_end(const struct registry *registry, const struct found *foun
 
 static int unmap_dead(const struct mapping_info *info, struct err *err)
 {
-	unmount_path(info->device);
+	(void) fuse_unmount(info->device, true, NULL);
 	return clean_path(info, err);
 }
 
@@ -412,6 +427,8 @@ static int unmap(const struct registry *registry, const struct found *found, enu
 		r = tell_to_end(registry, found, is_forced, why);
 	if (r < 0) {
 		/* Somebody came between our look and its end: then it goes with that user. */
+		if (r == -EBUSY)
+			return r;
 		if (r == -ETIMEDOUT && !is_forced &&
 		    holders_find(info->device, info->pid, &why->holders, NULL) == 0 && why->holders.n)
 			return say_busy(info, why);

@@ -187,12 +187,15 @@ void served_end(struct served *served, bool is_forced)
 	}
 }
 
-bool served_has_ended(struct served *served)
+bool served_has_ended(const struct served *served)
 {
-	if (fuse_file_has_ended(served->file))
-		return true;
-	bool is_path = served->info.via == VIA_FILE;
-	return is_path && served->info.state == MAPPING_ENDING && fuse_file_n_users(served->file) == 0;
+	return fuse_file_has_ended(served->file);
+}
+
+bool served_is_over(const struct served *served)
+{
+	bool is_unused_path = served->info.via == VIA_FILE && fuse_file_n_users(served->file) == 0;
+	return served_has_ended(served) || (served->info.state == MAPPING_ENDING && is_unused_path);
 }
 
 void served_close(struct served *served)

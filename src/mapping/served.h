@@ -36,8 +36,11 @@ int served_show(struct served *served, const struct mapping_options *options, co
  */
 void served_end(struct served *served, bool is_forced);
 
-/* served_end() was called, and nobody can read any more. */
-bool served_has_ended(struct served *served);
+/* The kernel let go: nobody can read any more. */
+bool served_has_ended(const struct served *served);
+
+/* It has ended, or it shall and nobody has the path open: that goes when this process does. */
+bool served_is_over(const struct served *served);
 
 /* After has_ended, or when it was never shown to anybody. */
 void served_close(struct served *served);

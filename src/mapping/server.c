@@ -41,8 +41,6 @@ void server_deinit(struct server *server)
 		registry_remove(&server->registry, server->socket_name);
 	closep(&server->listen_fd);
 	served_close(&server->served);
-	for (size_t i = 0; i < server->n_clients; i++)
-		(void) close(server->clients[i]);
 	closep(&server->signal_fd);
 	registry_close(&server->registry);
 }
@@ -193,10 +191,10 @@ static void take_signals(struct server *server)
 		end(server, server->served.info.state == MAPPING_ENDING);
 }
 
-void server_run(struct server *server)
+bool server_run(struct server *server)
 {
 	int event_fd = fuse_file_event_fd(server->served.file);
-	while (!server->is_forced && !served_has_ended(&server->served)) {
+	while (!server->is_forced && !served_is_over(&server->served)) {
 		struct pollfd wait[] = {
 			{ .fd = server->signal_fd, .events = POLLIN },
 			{ .fd = server->listen_fd, .events = POLLIN },
@@ -215,4 +213,5 @@ void server_run(struct server *server)
 	/* No command finds it any more; a socket that is not ours to remove is swept by the next one. */
 	registry_remove(&server->registry, server->socket_name);
 	closep(&server->listen_fd);
+	return !server->is_forced && served_has_ended(&server->served);
 }

@@ -14,7 +14,7 @@ struct server {
 	char socket_name[SOCKET_NAME_SIZE];
 	int listen_fd, signal_fd;
 	uid_t owner;	   /* who started it; only this user and root are answered */
-	int clients[64];   /* waiting for the end: their connection is closed by it */
+	int clients[64];   /* waiting for the end of this process: that closes their connection */
 	size_t n_clients;
 	bool is_forced;
 };
@@ -35,5 +35,10 @@ int server_register(struct server *server, const char *name, struct err *err) MU
 /* From now on SIGTERM, SIGINT and SIGHUP are read by server_run(). */
 int server_block_signals(struct server *server, struct err *err) MUST_CHECK;
 
-/* Until nobody uses the mapping any more. */
-void server_run(struct server *server);
+/*
+ * Until nobody uses the mapping any more.
+ *
+ * Returns: true = all can be closed in order.  false = the process should just end: it was forced,
+ *          because something hangs; or a path is still mounted, which its helper takes away then
+ */
+bool server_run(struct server *server) MUST_CHECK;
