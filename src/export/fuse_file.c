@@ -96,6 +96,19 @@ static int open_file(struct fuse_file *file, const struct fuse_file_options *opt
 	return r;
 }
 
+/* What programs decide by whether to look for holes at all. */
+static blkcnt_t count_blocks(struct image *image)
+{
+	uint64_t off = 0, data = 0;
+	while (off < image->size) {
+		uint64_t end;
+		if (!image_next_extent(image, off, &end))
+			data += end - off;
+		off = end;
+	}
+	return (blkcnt_t)((data + 511) / 512);
+}
+
 int fuse_file_open(const struct fuse_file_options *options, struct fuse_file **ret, int *ret_fd,
 		   struct err *err)
 {
@@ -103,6 +116,7 @@ int fuse_file_open(const struct fuse_file_options *options, struct fuse_file **r
 	if (!file)
 		return err_set(err, -ENOMEM, "no memory");
 	file->image = options->image;
+	file->n_blocks = options->mount_point ? count_blocks(options->image) : 0;
 	file->timeout_ms = options->timeout_ms;
 	file->event_fd = file->helper_fd = -EBADF;
 	list_init(&file->requests);

@@ -5,6 +5,7 @@
 #include <fuse_lowlevel.h>
 
 #include <pthread.h>
+#include <sys/types.h>
 
 #include "export/fuse_file.h"
 #include "util/list.h"
@@ -14,6 +15,7 @@
 
 struct fuse_file {
 	struct image *image;
+	blkcnt_t n_blocks; /* of 512 bytes, that are no holes */
 	int64_t timeout_ms;
 	struct fuse_session *session;
 	char *path;    /* where it is mounted; NULL = nowhere */

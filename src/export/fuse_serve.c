@@ -58,7 +58,7 @@ static void fill_attr(const struct fuse_file *file, struct stat *ret)
 		.st_gid = getgid(),
 		.st_size = (off_t)file->image->size,
 		.st_blksize = 4096,
-		.st_blocks = (blkcnt_t)(file->image->size / 512),
+		.st_blocks = file->n_blocks,
 	};
 }
 

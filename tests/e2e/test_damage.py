@@ -153,10 +153,11 @@ def spoil(path, off, mask=0x01):
 
 
 FILES = ["index.json.blob", ARCHIVE + ".fidx"]
+# magic, what is behind it, the last byte; of an index: magic, image size, chunk size, the last digest
+SPOTS = [(FILES[0], off) for off in (0, 20, -1)] + [(FILES[1], off) for off in (0, 64, 73, -1)]
 
 
-@pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("off", [0, 20, -1])
+@pytest.mark.parametrize("name,off", SPOTS)
 def test_a_flipped_bit_in_manifest_or_index_is_damage(s, store, name, off):
     path = os.path.join(store, SNAPSHOT, name)
     spoil(path, off % os.path.getsize(path))
@@ -190,7 +191,7 @@ def test_a_datastore_that_comes_back_under_its_path_is_used_again(s, golden, sto
     """A USB disk that was pulled and plugged in again."""
     expected = contents_of_golden(s, golden)
     path = s.path("image")
-    s.map("--via", "file", "--cache", "0", "--repository", store, SNAPSHOT, ARCHIVE, path)
+    s.map("--via", "file", "--cache", "0", "--timeout", "1", "--repository", store, SNAPSHOT, ARCHIVE, path)
     with open_fd(path) as fd:
         assert os.pread(fd, 4096, 0) == expected[:4096]
     away = s.path("away")

@@ -102,7 +102,7 @@ def test_an_unfinished_snapshot_is_refused_with_the_reason(s, store):
 
 
 def test_a_snapshot_that_is_being_removed_is_refused(s, store):
-    lock = s.start("flock", "--exclusive", os.path.join(store, SNAPSHOT), "sleep", "300")
+    lock = s.start("flock", "--no-fork", "--exclusive", os.path.join(store, SNAPSHOT), "sleep", "300")
     probe = ["flock", "--shared", "--nonblock", os.path.join(store, SNAPSHOT), "true"]
     assert wait_until(lambda: s.run(*probe, check=False).status != 0)
     result = s.pbsmap("map", "--repository", store, SNAPSHOT, "drive-scsi0.img", check=False)
