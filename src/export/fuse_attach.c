@@ -248,7 +248,7 @@ static int unmount_by_helper(const char *path, bool is_lazy, struct err *err)
 		       : err_set(err, -EBUSY, "%s is in use", path);
 }
 
-int fuse_unmount(const char *path, bool is_lazy, struct err *err)
+int fuse_path_unmount(const char *path, bool is_lazy, struct err *err)
 {
 	if (umount2(path, UMOUNT_NOFOLLOW | (is_lazy ? MNT_DETACH : 0)) == 0)
 		return 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <poll.h>
+#include "export/fuse_file.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,7 +157,7 @@ void fuse_file_close(struct fuse_file *file)
 	if (!file)
 		return;
 	if (file->helper_fd >= 0 && !fuse_file_has_ended(file))
-		(void) fuse_unmount(file->path, true, NULL);
+		(void) fuse_path_unmount(file->path, true, NULL);
 	closep(&file->helper_fd);
 	for (unsigned i = 0; i < file->n_threads; i++)
 		(void) pthread_join(file->threads[i], NULL);

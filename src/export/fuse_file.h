@@ -52,13 +52,13 @@ unsigned fuse_file_n_users(struct fuse_file *file);
 void fuse_file_close(struct fuse_file *file);
 
 /**
- * fuse_unmount - take a mount on a path away, also that of another process
+ * fuse_path_unmount - take a mount on a path away, also that of another process
  *
  * @is_lazy:  whoever has the file open keeps it, nobody else finds it any more
  *
  * Errors:  -EBUSY it is open, and not @is_lazy; -EPERM
  */
-int fuse_unmount(const char *path, bool is_lazy, struct err *err);
+int fuse_path_unmount(const char *path, bool is_lazy, struct err *err);
 
 /* The one place where a code becomes what FUSE wants: a positive errno. */
 int fuse_errno_of(int code);

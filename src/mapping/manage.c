@@ -368,7 +368,7 @@ static int clean_path(const struct mapping_info *info, struct err *err)
 {
 	int r = wait_until_gone(info, deadline_in_ms(1000), err);
 	if (r < 0) {
-		(void) fuse_unmount(info->device, true, NULL);
+		(void) fuse_path_unmount(info->device, true, NULL);
 		r = wait_until_gone(info, deadline_in_ms(END_MS), err);
 	}
 	struct stat st;
@@ -381,7 +381,7 @@ static int clean_path(const struct mapping_info *info, struct err *err)
 /* The kernel knows whether somebody has it open, also somebody we cannot see. */
 static int unmount_unused(const struct mapping_info *info, struct failure *why)
 {
-	if (fuse_unmount(info->device, false, NULL) != -EBUSY)
+	if (fuse_path_unmount(info->device, false, NULL) != -EBUSY)
 		return 0; /* where it failed for another reason, its process is the one that can */
 	strv_deinit(&why->holders);
 	int r = holders_find(info->device, info->pid, &why->holders, &why->err);
@@ -411,7 +411,7 @@ static int tell_to_end(const struct registry *registry, const struct found *foun
 
 static int unmap_dead(const struct mapping_info *info, struct err *err)
 {
-	(void) fuse_unmount(info->device, true, NULL);
+	(void) fuse_path_unmount(info->device, true, NULL);
 	return clean_path(info, err);
 }
 
