@@ -4,7 +4,6 @@
 #include <semaphore.h>
 #include <string.h>
 
-#include "image/image.h"
 #include "memory_source.h"
 #include "unit.h"
 #include "util/bytes.h"
@@ -367,28 +366,6 @@ static void stays_right_under_many_readers(void **state)
 	end(&s);
 }
 
-static void pads_a_block_device_with_zeros(void **state)
-{
-	struct scene s;
-	begin(&s);
-	struct image *image;
-	assert_int_equal(image_disk_open(s.stream, 512, &image, NULL), 0);
-	uint64_t size = round_up(SIZE, 512), end_off;
-	assert_int_equal(image->size, size);
-	uint8_t got[4096], expected[4096] = { 0 };
-	memcpy(expected, s.memory.image + size - 4096, 4096 - (size - SIZE));
-	assert_int_equal(image_pread(image, got, 4096, size - 4096, DEADLINE_NEVER, NULL), 0);
-	assert_memory_equal(got, expected, 4096);
-	assert_int_equal(image_pread(image, got, 1, size - 1, DEADLINE_NEVER, NULL), 0);
-	assert_int_equal(got[0], 0);
-	assert_true(image_next_extent(image, SIZE, &end_off));
-	assert_int_equal(end_off, size);
-	struct err err;
-	assert_int_equal(image_pread(image, got, 1, size, DEADLINE_NEVER, &err), -EINVAL);
-	image_close(image);
-	end(&s);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -406,7 +383,6 @@ int main(void)
 		TEST(bounds_what_is_on_its_way),
 		TEST(reads_ahead_of_a_reader_and_loses_nothing),
 		TEST(stays_right_under_many_readers),
-		TEST(pads_a_block_device_with_zeros),
 	};
 	return RUN_TESTS(tests);
 }
