@@ -133,7 +133,10 @@ static int read_owner(int group_fd, char **ret, struct err *err)
 	*ret = NULL;
 	if (read_file_at(group_fd, "owner", O_NOFOLLOW | O_NONBLOCK, OWNER_MAX, &text, &len, NULL) < 0)
 		return 0;
-	*ret = strndup((char *)text, strcspn((char *)text, "\n"));
+	len = strcspn((char *)text, "\n");
+	if (len == 0)
+		return 0;
+	*ret = strndup((char *)text, len);
 	return *ret ? 0 : err_set(err, -ENOMEM, "no memory");
 }
 

@@ -199,6 +199,7 @@ static void lists_groups_and_nothing_else(void **state)
 	put_dir(s->fd, "vm/9/" DAY(4));
 	put_dir(s->fd, "vm/9/" DAY(5));
 	put_dir(s->fd, "vm/db");
+	put_fifo(s->fd, "vm/db/owner");
 	put_dir(s->fd, "ct/200");
 	put_text(s->fd, "secret", "not for lists\n");
 	put_link(s->fd, "ct/200/owner", "../../secret");
