@@ -263,9 +263,12 @@ static void run_fetch(struct job *job, void *worker)
 		if (again > 0)
 			continue;
 		fetch->result = err_errno(&fetch->err, again, "%s went away", chunks->path);
-		if (job->priority != PRIORITY_DEMAND || deadline_is_over(until) ||
-		    !wait_a_little(chunks, until))
+		if (job->priority != PRIORITY_DEMAND || deadline_is_over(until))
 			break;
+		if (!wait_a_little(chunks, until)) {
+			fetch->result = err_set(&fetch->err, -ESHUTDOWN, "%s went away", chunks->path);
+			break;
+		}
 	}
 	fetch->done(fetch);
 }

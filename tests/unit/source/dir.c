@@ -702,6 +702,23 @@ static void waits_until_the_deadline_and_not_longer(void **state)
 	assert_true(a.done_ns >= until.ns);
 }
 
+static void answers_who_waits_when_it_is_shut_down(void **state)
+{
+	struct store *s = *state;
+	CLEANUP(source_closep) struct source *source = open_and_pull_out(s);
+	struct asked a[20], later;
+	for (size_t i = 0; i < 3; i++)
+		ask(s, source, &a[i], NEW);
+	expect_away(s, source);
+	for (size_t i = 3; i < ARRAY_LEN(a); i++) /* more than there are threads */
+		ask(s, source, &a[i], NEW);
+	source_shutdown(source);
+	for (size_t i = 0; i < ARRAY_LEN(a); i++)
+		expect_failure(&a[i], -ESHUTDOWN, "went away");
+	ask(s, source, &later, NEW);
+	expect_failure(&later, -ESHUTDOWN, "went away");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -726,6 +743,7 @@ int main(void)
 		STORE_TEST(goes_on_while_only_the_path_is_gone),
 		STORE_TEST(finds_another_datastore_at_the_path_at_once),
 		STORE_TEST(waits_until_the_deadline_and_not_longer),
+		STORE_TEST(answers_who_waits_when_it_is_shut_down),
 	};
 	return RUN_TESTS(tests);
 }
