@@ -66,10 +66,10 @@ static bool find_section(const struct server_paths *paths, char *text, const str
 		}
 		if (is_at(paths, ret, wanted))
 			return true;
-		if (strncmp(line, "datastore:", 10) != 0)
-			continue;
-		const char *name = line + 10 + strspn(line + 10, " \t");
 		*ret = (struct section){ 0 };
+		if (strncmp(line, "datastore:", 10) != 0)
+			continue; /* what is indented below is none of ours */
+		const char *name = line + 10 + strspn(line + 10, " \t");
 		if (is_safe_id(name))
 			(void) snprintf(ret->name, sizeof ret->name, "%s", name);
 	}

@@ -121,6 +121,7 @@ static void knows_a_datastore_by_the_servers_configuration(void **state)
 		{ "path @/store\n", NULL },
 		{ "datastore: ../a\n\tpath @/store\n", NULL },
 		{ "datastore: \n\tpath @/store\n", NULL },
+		{ "datastore: a\n\tpath @/other\n\nremote: b\n\tpath @/store\n", NULL },
 		{ "datastore: usb\n\tbacking-device 1234\n\tpath pbs\n", "usb" },
 		{ "datastore: usb\n\tpath @/other\n\tbacking-device 1234\n", "usb" },
 		{ "datastore: gone\n\tpath @/store\n\tbacking-device 1234\n", NULL },
