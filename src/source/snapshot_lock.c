@@ -145,7 +145,13 @@ static int lock_shared(int fd, const struct snapshot *snapshot, struct err *err)
 	return 0;
 }
 
-/* The directories above a lock file and the file belong to whom the server's own directory belongs. */
+/*
+ * The directories above a lock file and the file belong to whom the server's own directory belongs,
+ * and have the server's modes whatever umask we were started with.
+ */
+#define LOCK_DIR_MODE  0755
+#define LOCK_FILE_MODE 0660
+
 static int own_as(int fd, const struct stat *owner)
 {
 	return geteuid() == 0 ? fchown(fd, owner->st_uid, owner->st_gid) : 0;
@@ -153,8 +159,10 @@ static int own_as(int fd, const struct stat *owner)
 
 static int open_dir_below(int dir_fd, const char *name, const struct stat *owner)
 {
-	bool is_new = mkdirat(dir_fd, name, 0755) == 0;
+	bool is_new = mkdirat(dir_fd, name, LOCK_DIR_MODE) == 0;
 	int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0 && is_new)
+		(void) fchmod(fd, LOCK_DIR_MODE);
 	if (fd >= 0 && is_new && own_as(fd, owner) < 0) {
 		(void) close(fd);
 		return -EPERM;
@@ -175,10 +183,13 @@ static int open_lock_file(int run_fd, char *path, const struct stat *owner)
 		dir = next;
 		name = strsep(&rest, "/");
 	}
-	int fd = openat(dir, name, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0660);
+	int fd = openat(dir, name, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC,
+			LOCK_FILE_MODE);
 	if (fd < 0)
 		return -errno;
 	struct stat st;
+	if (fstat(fd, &st) == 0 && (st.st_mode & 0777) != LOCK_FILE_MODE)
+		(void) fchmod(fd, LOCK_FILE_MODE);
 	if (fstat(fd, &st) == 0 && st.st_uid != owner->st_uid && own_as(fd, owner) < 0) {
 		(void) close(fd);
 		return -EPERM;

@@ -244,6 +244,37 @@ static void locks_the_servers_file_as_well(void **state)
 	end(&scene);
 }
 
+static void makes_a_lock_file_that_the_server_can_use(void **state)
+{
+	struct store *s = *state;
+	struct scene scene;
+	struct stat st;
+	bool is_root = geteuid() == 0;
+	begin(s, &scene);
+	if (is_root)
+		assert_int_equal(fchown(scene.run_fd, 34, 35), 0);
+	const mode_t masks[] = { 022, 077, 0 };
+	for (size_t i = 0; i < ARRAY_LEN(masks); i++) {
+		mode_t before = umask(masks[i]);
+		int r = take(&scene, "main", NULL);
+		(void) umask(before);
+		assert_int_equal(r, 0);
+		assert_int_equal(fstatat(scene.run_fd, LOCK_FILE, &st, AT_SYMLINK_NOFOLLOW), 0);
+		assert_int_equal(st.st_mode, S_IFREG | 0660);
+		snapshot_lock_release(&scene.lock);
+		assert_int_equal(unlinkat(scene.run_fd, LOCK_FILE, 0), 0);
+		const char *const made[] = { "locks/main/a:b", "locks/main", "locks" };
+		for (size_t n = 0; n < ARRAY_LEN(made); n++) {
+			assert_int_equal(fstatat(scene.run_fd, made[n], &st, AT_SYMLINK_NOFOLLOW), 0);
+			assert_int_equal(st.st_mode, S_IFDIR | 0755);
+			assert_int_equal(unlinkat(scene.run_fd, made[n], AT_REMOVEDIR), 0);
+			if (is_root)
+				assert_true(st.st_uid == 34 && st.st_gid == 35);
+		}
+	}
+	end(&scene);
+}
+
 static void gives_the_lock_file_to_the_server(void **state)
 {
 	struct store *s = *state;
@@ -356,6 +387,7 @@ int main(void)
 		STORE_TEST(knows_no_name_where_there_is_no_server),
 		STORE_TEST(locks_the_directory_where_there_is_no_server),
 		STORE_TEST(locks_the_servers_file_as_well),
+		STORE_TEST(makes_a_lock_file_that_the_server_can_use),
 		STORE_TEST(gives_the_lock_file_to_the_server),
 		STORE_TEST(refuses_what_somebody_else_holds),
 		STORE_TEST(says_when_the_servers_file_cannot_be_opened),
