@@ -59,7 +59,8 @@ static void answer_later(struct passing *passing, struct deadline due)
 	struct source_fault *fault = passing->fault;
 	{
 		HOLD(&fault->lock);
-		if (!fault->is_released || passing->what.kind == FAULT_DELAY) {
+		bool is_free = fault->is_released && passing->what.kind == FAULT_HANG;
+		if (!fault->is_ending && !is_free) {
 			passing->due = due;
 			list_append(&fault->late, &passing->node);
 			(void) pthread_cond_signal(&fault->changed);
@@ -266,6 +267,8 @@ int source_fault_open(struct source *take_inner, const struct fault *faults, siz
 	}
 	fault->source.ops = &fault_ops;
 	fault->source.n_origins = take_inner->n_origins;
+	fault->source.uid = take_inner->uid;
+	fault->source.gid = take_inner->gid;
 	fault->inner = take_inner;
 	(void) pthread_mutex_init(&fault->lock, NULL);
 	pthread_condattr_t attr;
@@ -280,7 +283,8 @@ int source_fault_open(struct source *take_inner, const struct fault *faults, siz
 	if (!fault->faults || !fault->source.name)
 		r = err_set(err, -ENOMEM, "no memory");
 	if (r == 0) {
-		memcpy(fault->faults, faults, n_faults * sizeof *faults);
+		if (n_faults)
+			memcpy(fault->faults, faults, n_faults * sizeof *faults);
 		fault->n_faults = n_faults;
 		r = thread_start(&fault->thread, "fault", answer_late_ones, fault);
 	}
