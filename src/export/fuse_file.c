@@ -13,7 +13,7 @@
 /*
  * The session and its threads.  A thread takes one request after the other; none waits for a chunk, so
  * a few are enough.  They end when the kernel lets go: the last descriptor was closed, or the path
- * was unmounted.  Whether a device or a path: the mount is ours, libfuse only gets the connection.
+ * was unmounted.
  */
 #define THREADS 4 /* one handles 100 k requests a second; more of them only helps answers from memory */
 
@@ -61,40 +61,28 @@ static int new_session(struct fuse_file *file, struct err *err)
 }
 
 /* libfuse takes a connection that is ready by this name. */
-static int begin_session(struct fuse_file *file, int fuse_fd, struct err *err)
+static int begin_session(struct fuse_file *file, int *fuse_fd, struct err *err)
 {
 	char path[32];
-	(void) snprintf(path, sizeof path, "/dev/fd/%d", fuse_fd);
-	if (fuse_session_mount(file->session, path) == 0)
-		return 0;
-	(void) close(fuse_fd);
-	return err_set(err, -EIO, "cannot begin a FUSE session");
+	(void) snprintf(path, sizeof path, "/dev/fd/%d", *fuse_fd);
+	if (fuse_session_mount(file->session, path) != 0)
+		return err_set(err, -EIO, "cannot begin a FUSE session");
+	(void) steal_fd(fuse_fd);
+	return 0;
 }
 
-static int open_file(struct fuse_file *file, const struct fuse_file_options *options, int *ret_fd,
-		     struct err *err)
+static int open_file(struct fuse_file *file, int *fuse_fd, struct err *err)
 {
 	file->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (file->event_fd < 0)
 		return err_errno(err, -errno, "cannot make an eventfd");
 	file->threads = calloc(THREADS, sizeof *file->threads);
-	file->path = options->mount_point ? strdup(options->mount_point) : NULL;
-	if (!file->threads || (options->mount_point && !file->path))
+	if (!file->threads)
 		return err_set(err, -ENOMEM, "no memory for threads");
-	struct fuse_mount mount = FUSE_MOUNT_NONE;
 	int r = new_session(file, err);
 	if (r == 0)
-		r = fuse_attach(options, &mount, err);
-	if (r < 0)
-		return r;
-	file->helper_fd = mount.helper_fd;
-	r = begin_session(file, mount.fuse_fd, err);
-	if (r == 0)
-		r = start_threads(file, err);
-	if (r == 0 && !file->path)
-		r = fuse_attach_open(&mount, ret_fd, err);
-	fuse_attach_finish(&mount);
-	return r;
+		r = begin_session(file, fuse_fd, err);
+	return r < 0 ? r : start_threads(file, err);
 }
 
 /* What programs decide by whether to look for holes at all. */
@@ -110,29 +98,22 @@ static blkcnt_t count_blocks(struct image *image)
 	return (blkcnt_t)((data + 511) / 512);
 }
 
-int fuse_file_open(const struct fuse_file_options *options, struct fuse_file **ret, int *ret_fd,
-		   struct err *err)
+int fuse_file_open(const struct fuse_file_options *options, struct fuse_file **ret, struct err *err)
 {
+	CLEANUP(closep) int fuse_fd = options->take_fuse_fd;
 	struct fuse_file *file = calloc(1, sizeof *file);
 	if (!file)
 		return err_set(err, -ENOMEM, "no memory");
 	file->image = options->image;
-	file->n_blocks = options->mount_point ? count_blocks(options->image) : 0;
+	file->n_blocks = options->is_on_path ? count_blocks(options->image) : 0;
 	file->timeout_ms = options->timeout_ms;
-	file->event_fd = file->helper_fd = -EBADF;
+	file->is_on_path = options->is_on_path;
+	file->event_fd = -EBADF;
 	list_init(&file->requests);
 	(void) pthread_mutex_init(&file->lock, NULL);
 	(void) pthread_cond_init(&file->answered, NULL);
-	int fd = -EBADF;
-	int r = open_file(file, options, &fd, err);
-	if (r < 0) {
-		closep(&fd);
-		fuse_file_close(file);
-		return r;
-	}
 	*ret = file;
-	*ret_fd = fd;
-	return 0;
+	return open_file(file, &fuse_fd, err);
 }
 
 int fuse_file_event_fd(const struct fuse_file *file)
@@ -156,9 +137,6 @@ void fuse_file_close(struct fuse_file *file)
 {
 	if (!file)
 		return;
-	if (file->helper_fd >= 0 && !fuse_file_has_ended(file))
-		(void) fuse_path_unmount(file->path, true, NULL);
-	closep(&file->helper_fd);
 	for (unsigned i = 0; i < file->n_threads; i++)
 		(void) pthread_join(file->threads[i], NULL);
 	fuse_wait_for_answers(file);
@@ -168,6 +146,5 @@ void fuse_file_close(struct fuse_file *file)
 	(void) pthread_cond_destroy(&file->answered);
 	(void) pthread_mutex_destroy(&file->lock);
 	free(file->threads);
-	free(file->path);
 	free(file);
 }

@@ -94,8 +94,11 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 	}
 	/* A loop device keeps its own pages.  A file on a path is kept by the kernel, so that it can be
 	 * mapped into memory. */
-	info->direct_io = !file->path;
+	info->direct_io = !file->is_on_path;
 	info->keep_cache = 1;
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 11)
+	info->noflush = 1; /* nobody is asked when one of many descriptors is closed */
+#endif
 	count_user(file, 1);
 	if (fuse_reply_open(req, info) < 0)
 		count_user(file, -1);

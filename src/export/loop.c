@@ -146,13 +146,6 @@ void loop_detach(struct loop *loop)
 	closep(&loop->fd);
 }
 
-void loop_detach_force(struct loop *loop)
-{
-	if (loop->fd >= 0)
-		(void) ioctl(loop->fd, LOOP_CLR_FD);
-	closep(&loop->fd);
-}
-
 bool loop_is_ours(unsigned number, char *ret_mark)
 {
 	char path[32];

@@ -38,9 +38,6 @@ int loop_attach(int backing_fd, const char *mark, struct loop *ret, struct err *
 /* Let go.  Somebody who still has it open keeps it until the last close. */
 void loop_detach(struct loop *loop);
 
-/* Let go at once: readers get errors from now on. */
-void loop_detach_force(struct loop *loop);
-
 /**
  * loop_add_partitions - the partition nodes /dev/loopNpM, by kernel scan or by BLKPG
  *

@@ -8,41 +8,97 @@
 
 #include "format/json.h"
 
-int control_send(int fd, json_t *take_json, struct err *err)
+/* Room for one descriptor, aligned as the kernel wants it. */
+union attachment {
+	char bytes[CMSG_SPACE(sizeof(int))];
+	struct cmsghdr align;
+};
+
+static void attach_fd(struct msghdr *message, union attachment *room, int fd)
+{
+	message->msg_control = room->bytes;
+	message->msg_controllen = sizeof room->bytes;
+	struct cmsghdr *header = CMSG_FIRSTHDR(message);
+	*header = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+				    .cmsg_len = CMSG_LEN(sizeof fd) };
+	memcpy(CMSG_DATA(header), &fd, sizeof fd);
+}
+
+static int attached_fd(struct msghdr *message)
+{
+	const struct cmsghdr *header = CMSG_FIRSTHDR(message);
+	int fd = -EBADF;
+	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
+		memcpy(&fd, CMSG_DATA(header), sizeof fd);
+	return fd;
+}
+
+int control_send_fd(int fd, json_t *take_json, int attached, struct err *err)
 {
 	CLEANUP(freep) char *text = take_json ? json_dumps(take_json, JSON_COMPACT) : NULL;
 	json_decref(take_json);
 	if (!text)
 		return err_set(err, -ENOMEM, "no memory for a message");
+	struct iovec iov = { text, strlen(text) };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+	union attachment room = { { 0 } };
+	if (attached >= 0)
+		attach_fd(&message, &room, attached);
 	ssize_t n;
 	do
-		n = send(fd, text, strlen(text), MSG_NOSIGNAL);
+		n = sendmsg(fd, &message, MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? err_errno(err, -errno, "cannot send a message") : 0;
 }
 
-int control_receive(int fd, struct deadline until, json_t **ret, struct err *err)
+int control_send(int fd, json_t *take_json, struct err *err)
+{
+	return control_send_fd(fd, take_json, -EBADF, err);
+}
+
+static int wait_readable(int fd, struct deadline until, struct err *err)
 {
 	for (;;) {
 		struct pollfd wait = { .fd = fd, .events = POLLIN };
 		int n = poll(&wait, 1, deadline_poll_ms(until));
 		if (n > 0)
-			break;
+			return 0;
 		if (n < 0 && errno != EINTR)
 			return err_errno(err, -errno, "cannot wait for a message");
 		if (n == 0 && deadline_is_over(until))
 			return err_set(err, -ETIMEDOUT, "no answer");
 	}
+}
+
+int control_receive_fd(int fd, struct deadline until, json_t **ret, int *ret_attached, struct err *err)
+{
+	int r = wait_readable(fd, until, err);
+	if (r < 0)
+		return r;
 	CLEANUP(freep) char *text = malloc(CONTROL_PACKET_MAX);
 	if (!text)
 		return err_set(err, -ENOMEM, "no memory for a message");
-	ssize_t n = recv(fd, text, CONTROL_PACKET_MAX, MSG_DONTWAIT);
+	struct iovec iov = { text, CONTROL_PACKET_MAX };
+	union attachment room = { { 0 } };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = room.bytes,
+				  .msg_controllen = sizeof room.bytes };
+	ssize_t n = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (n == 0 || (n < 0 && errno == ECONNRESET))
 		return 0;
 	if (n < 0)
 		return err_errno(err, -errno, "cannot receive a message");
-	int r = json_parse_object(text, (size_t)n, "message", ret, err);
-	return r < 0 ? err_set(err, -EPROTO, "a message that is none") : 1;
+	CLEANUP(closep) int attached = attached_fd(&message);
+	r = json_parse_object(text, (size_t)n, "message", ret, err);
+	if (r < 0)
+		return err_set(err, -EPROTO, "a message that is none");
+	*ret_attached = steal_fd(&attached);
+	return 1;
+}
+
+int control_receive(int fd, struct deadline until, json_t **ret, struct err *err)
+{
+	CLEANUP(closep) int nobody_wants_it = -EBADF;
+	return control_receive_fd(fd, until, ret, &nobody_wants_it, err);
 }
 
 int control_ask(int fd, json_t *take_json, struct deadline until, json_t **ret, struct err *err)

@@ -249,7 +249,7 @@ static int note_swap(const struct targets *targets, struct strv *ret, struct err
 
 struct search {
 	const struct targets *targets;
-	pid_t skip_pid;
+	const pid_t *own;
 	struct strv *ret;
 	struct strv name_spaces; /* mount name spaces that were looked at */
 };
@@ -336,7 +336,7 @@ static int search_processes(struct search *search, struct err *err)
 		if (pid <= 0)
 			continue;
 		r = note_mounts_of(search, pid, err);
-		if (r == 0 && pid != search->skip_pid && pid != getpid())
+		if (r == 0 && pid != search->own[0] && pid != search->own[1] && pid != getpid())
 			r = note_process(search, pid, err);
 	}
 	return r;
@@ -355,7 +355,7 @@ static int note_unseen(const struct targets *targets, struct strv *ret, struct e
 	return 0;
 }
 
-int holders_find(const char *path, pid_t skip_pid, struct strv *ret, struct err *err)
+int holders_find(const char *path, const pid_t own[static 2], struct strv *ret, struct err *err)
 {
 	CLEANUP(targets_deinit) struct targets targets = { 0 };
 	int r = find_targets(path, &targets, err);
@@ -366,7 +366,7 @@ int holders_find(const char *path, pid_t skip_pid, struct strv *ret, struct err 
 		r = note_loops(&targets, ret, err);
 	if (r == 0 && targets.n)
 		r = note_swap(&targets, ret, err);
-	struct search search = { .targets = &targets, .skip_pid = skip_pid, .ret = ret };
+	struct search search = { .targets = &targets, .own = own, .ret = ret };
 	if (r == 0 && targets.n)
 		r = search_processes(&search, err);
 	strv_deinit(&search.name_spaces);

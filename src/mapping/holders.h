@@ -9,15 +9,16 @@
 /**
  * holders_find - who uses a block device, its partitions, or a file system mounted from a path
  *
- * @path:      "/dev/loop3", or the mount point of --via file
- * @skip_pid:  the server's own process
- * @ret:       one line each, fit for people: "mounted on /mnt", "process 123 (dd)",
- *             "used by /dev/dm-0", "swap"; sorted, nothing twice
+ * @path:  "/dev/loop3", or the mount point of --via file
+ * @own:   processes that serve it
+ * @ret:   one line each, fit for people: "mounted on /mnt", "process 123 (dd)",
+ *         "used by /dev/dm-0", "swap"; sorted, nothing twice
  *
  * Looks at /sys/block/N/holders, /proc/N/mountinfo, /proc/N/fd, /proc/swaps, and loop devices
  * stacked on it, also for its partitions.  Without the right to look into a process, that process is not seen.
  */
-int holders_find(const char *path, pid_t skip_pid, struct strv *ret, struct err *err) MUST_CHECK;
+int holders_find(const char *path, const pid_t own[static 2], struct strv *ret,
+		 struct err *err) MUST_CHECK;
 
 /*
  * Every mount of the device or of one of its partitions in our mount namespace is taken out of the

@@ -47,11 +47,7 @@ void mapping_list_deinit(struct mapping_list *list)
 	*list = MAPPING_LIST_EMPTY;
 }
 
-/*
- * Names are bytes, JSON wants UTF-8: what is not goes as an array of bytes.  It is rare, and both
- * ends are this program.
- */
-static json_t *text_to_json(const char *text)
+json_t *text_to_json(const char *text)
 {
 	json_t *json = json_string(text);
 	if (json)
@@ -65,8 +61,7 @@ static json_t *text_to_json(const char *text)
 	return json;
 }
 
-/* NULL = not such a text, or no memory. */
-static char *text_from_json(const json_t *json)
+char *text_from_json(const json_t *json)
 {
 	if (json_is_string(json))
 		return strdup(json_string_value(json));
@@ -81,7 +76,7 @@ static char *text_from_json(const json_t *json)
 	return text;
 }
 
-static json_t *strv_to_json(const struct strv *v)
+json_t *strv_to_json(const struct strv *v)
 {
 	json_t *json = json_array();
 	for (size_t i = 0; json && i < v->n; i++)
@@ -92,7 +87,7 @@ static json_t *strv_to_json(const struct strv *v)
 	return json;
 }
 
-static int strv_from_json(const json_t *json, struct strv *ret, struct err *err)
+int strv_from_json(const json_t *json, struct strv *ret, struct err *err)
 {
 	for (size_t i = 0; i < json_array_size(json); i++) {
 		CLEANUP(freep) char *item = text_from_json(json_array_get(json, i));
@@ -149,9 +144,9 @@ json_t *mapping_info_to_json(const struct mapping_info *info)
 					   json_integer((json_int_t)*u64_at(info, &u64_fields[i])));
 	bad |= json_object_set_new(json, "via", json_integer(info->via));
 	bad |= json_object_set_new(json, "pid", json_integer(info->pid));
+	bad |= json_object_set_new(json, "keeper", json_integer(info->keeper_pid));
 	bad |= json_object_set_new(json, "state", json_integer(info->state));
 	bad |= json_object_set_new(json, "since", json_integer(info->since));
-	bad |= json_object_set_new(json, "is_made", json_boolean(info->is_target_made));
 	bad |= json_object_set_new(json, "partitions", strv_to_json(&info->partitions));
 	if (!bad)
 		return json;
@@ -179,8 +174,8 @@ static int fill_info(const json_t *json, struct mapping_info *info, struct err *
 	info->via = int_of(json, "via") == VIA_FILE ? VIA_FILE : VIA_LOOP;
 	info->state = int_of(json, "state") == MAPPING_ENDING ? MAPPING_ENDING : MAPPING_READY;
 	info->pid = (pid_t)int_of(json, "pid");
+	info->keeper_pid = (pid_t)int_of(json, "keeper");
 	info->since = int_of(json, "since");
-	info->is_target_made = json_is_true(json_object_get(json, "is_made"));
 	return strv_from_json(json_object_get(json, "partitions"), &info->partitions, err);
 }
 

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <dirent.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,66 +11,26 @@
 #include "format/json.h"
 #include "mapping/control.h"
 #include "mapping/info.h"
+#include "mapping/inherited.h"
 #include "mapping/privileges.h"
 #include "mapping/server.h"
-#include "util/array.h"
 
 /*
  * How a mapping begins.  The process is forked before there is a thread, and does everything itself; the
  * caller only waits, passes on what it says, and leaves with its result:
  *
- *   caller                          server process
- *     │ fork ─────────────────────────▶│ backup: key, manifest, index (may ask for a password)
+ *   caller                          server process                    keeper
+ *     │ fork ─────────────────────────▶│ fork ───────────────────────────▶│ waits
+ *     │                                │ backup: key, manifest, index (may ask for a password)
  *     │◀─ {"say": …} ──────────────────│ lets go of all it inherited, works in "/"
- *     │                                │ stream, FUSE, device, name, control socket
+ *     │                                │ stream, FUSE ◀──────────────────▶│ mount, device, partitions
+ *     │                                │ name, control socket             │ (see keeper.c)
  *     │                                │ gives up rights, leaves the session
  *     │◀─ {"ready": …} or {"failed": …}│ serves
  *
- * Until "ready" Ctrl-C reaches both, and the death of the caller kills the server process; the kernel
- * takes device and mount away with it.
+ * Until "ready" Ctrl-C reaches both, and the death of the caller kills the server process; keeper and
+ * kernel take device and mount away with it.
  */
-struct fds {
-	int *items;
-	size_t n, cap;
-};
-
-/* What is open now, but @except and stdio. */
-static int list_open_fds(int except, struct fds *ret, struct err *err)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	if (!dir)
-		return err_errno(err, -errno, "cannot list /proc/self/fd");
-	struct dirent *entry;
-	int r = 0;
-	while (r == 0 && (entry = readdir(dir))) {
-		int fd = atoi(entry->d_name);
-		if (fd <= STDERR_FILENO || fd == except || fd == dirfd(dir))
-			continue;
-		r = array_grow(&ret->items, ret->n, &ret->cap, sizeof fd, err);
-		if (r == 0)
-			ret->items[ret->n++] = fd;
-	}
-	(void) closedir(dir);
-	return r;
-}
-
-/* Whoever waits for the end of a pipe that we inherited must not wait for us. */
-static int let_go(struct fds *inherited, struct err *err)
-{
-	for (size_t i = 0; i < inherited->n; i++)
-		(void) close(inherited->items[i]);
-	free(inherited->items);
-	*inherited = (struct fds){ 0 };
-	CLEANUP(closep) int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null < 0)
-		return err_errno(err, -errno, "cannot open /dev/null");
-	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-		if (dup2(null, fd) < 0)
-			return err_errno(err, -errno, "cannot let go of standard input and output");
-	if (chdir("/") < 0)
-		return err_errno(err, -errno, "cannot work in /");
-	return 0;
-}
 
 /* -- in the server process ------------------------------------------------------------------- */
 
@@ -117,14 +75,15 @@ static int give_up_rights(const struct server *server, struct err *err)
 static int child_begin(struct child *child, const struct mapping_options *options,
 		       struct failure *why)
 {
-	struct fds inherited = { 0 };
+	CLEANUP(inherited_deinit) struct inherited inherited = INHERITED_NONE;
 	struct server *server = &child->server;
-	int r = list_open_fds(child->fd, &inherited, &why->err);
+	int r = inherited_list(child->fd, &inherited, &why->err);
+	if (r == 0)
+		r = keeper_start(&server->served.keeper, &why->err);
 	if (r == 0)
 		r = served_open_backup(&server->served, options, why);
 	if (r == 0)
-		r = let_go(&inherited, &why->err);
-	free(inherited.items);
+		r = inherited_let_go(&inherited, &why->err);
 	if (r == 0)
 		r = set_up(server, options, &why->err);
 	return r < 0 ? r : give_up_rights(server, &why->err);
@@ -159,8 +118,10 @@ static _Noreturn void child_main(int fd, const struct mapping_options *options, 
 	int r = child_begin(&child, &own, &why);
 	if (r < 0)
 		(void) control_send(child.fd, json_pack("{s:o}", "failed", failure_to_json(&why)), NULL);
-	else if (child_tell_ready(&child, NULL) == 0 && !server_run(&child.server))
-		_exit(0);
+	else if (child_tell_ready(&child, NULL) == 0)
+		server_run(&child.server);
+	if (child.server.is_forced)
+		_exit(0); /* something hangs, that is why: nothing is joined */
 	server_deinit(&child.server);
 	failure_deinit(&why);
 	exit(r < 0);
@@ -259,7 +220,9 @@ static int start_in_foreground(const struct mapping_options *options,
 	server_init(&server);
 	server.served.say = options->repository->say;
 	server.served.user = options->repository->user;
-	int r = served_open_backup(&server.served, options, why);
+	int r = keeper_start(&server.served.keeper, &why->err);
+	if (r == 0)
+		r = served_open_backup(&server.served, options, why);
 	if (r == 0)
 		r = set_up(&server, options, &why->err);
 	/* Before rights go: who is told (a service manager, a pipe) may be out of reach then. */
@@ -267,7 +230,9 @@ static int start_in_foreground(const struct mapping_options *options,
 		r = ready(user, &server.served.info, &why->err);
 	if (r == 0)
 		r = give_up_rights(&server, &why->err);
-	if (r < 0 || server_run(&server))
+	if (r == 0)
+		server_run(&server);
+	if (!server.is_forced)
 		server_deinit(&server);
 	return r;
 }

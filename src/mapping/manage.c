@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "export/fuse_file.h"
+#include "export/fuse_mount.h"
 #include "export/loop.h"
 #include "format/json.h"
 #include "mapping/control.h"
@@ -191,6 +191,12 @@ static int find_all(const struct registry *registry, struct found_list *ret, str
 	return r;
 }
 
+static int find_holders(const struct mapping_info *info, struct strv *ret, struct err *err)
+{
+	const pid_t own[] = { info->pid, info->keeper_pid };
+	return holders_find(info->device, own, ret, err);
+}
+
 int mapping_list(struct mapping_list *ret, struct err *err)
 {
 	CLEANUP(registry_close) struct registry registry = REGISTRY_NONE;
@@ -203,7 +209,7 @@ int mapping_list(struct mapping_list *ret, struct err *err)
 		struct mapping_info *info = &found.items[i].info;
 		r = array_grow(&list.items, list.n, &list.cap, sizeof *info, err);
 		if (r == 0 && *info->device && info->state != MAPPING_DEAD)
-			r = holders_find(info->device, info->pid, &info->holders, err);
+			r = find_holders(info, &info->holders, err);
 		if (r == 0) {
 			list.items[list.n++] = *info;
 			*info = MAPPING_INFO_EMPTY;
@@ -318,7 +324,7 @@ static int wait_until_free(const struct mapping_info *info, struct deadline unti
 	struct deadline grace = deadline_in_ms(BUSY_GRACE_MS);
 	for (;;) {
 		strv_deinit(&why->holders);
-		int r = holders_find(info->device, info->pid, &why->holders, &why->err);
+		int r = find_holders(info, &why->holders, &why->err);
 		if (r < 0 || why->holders.n == 0)
 			return r;
 		if (deadline_is_over(until) && deadline_is_over(grace))
@@ -363,7 +369,7 @@ static int wait_until_gone(const struct mapping_info *info, struct deadline unti
 	return 0;
 }
 
-/* The path's mount is the helper's to take away; where there is none left, ours. */
+/* The path's mount is the keeper's to take away; where there is none left, ours. */
 static int clean_path(const struct mapping_info *info, struct err *err)
 {
 	int r = wait_until_gone(info, deadline_in_ms(1000), err);
@@ -371,23 +377,7 @@ static int clean_path(const struct mapping_info *info, struct err *err)
 		(void) fuse_path_unmount(info->device, true, NULL);
 		r = wait_until_gone(info, deadline_in_ms(END_MS), err);
 	}
-	struct stat st;
-	if (r == 0 && info->is_target_made && lstat(info->device, &st) == 0 && S_ISREG(st.st_mode) &&
-	    st.st_size == 0)
-		(void) unlink(info->device);
 	return r;
-}
-
-/* The kernel knows whether somebody has it open, also somebody we cannot see. */
-static int unmount_unused(const struct mapping_info *info, struct failure *why)
-{
-	if (fuse_path_unmount(info->device, false, NULL) != -EBUSY)
-		return 0; /* where it failed for another reason, its process is the one that can */
-	strv_deinit(&why->holders);
-	int r = holders_find(info->device, info->pid, &why->holders, &why->err);
-	if (r == 0 && why->holders.n == 0)
-		r = strv_add(&why->holders, "used by somebody who cannot be seen from here", &why->err);
-	return r < 0 ? r : say_busy(info, why);
 }
 
 static int tell_to_end(const struct registry *registry, const struct found *found, bool is_forced,
@@ -399,8 +389,6 @@ static int tell_to_end(const struct registry *registry, const struct found *foun
 	int r = registry_connect(registry, found->socket_name, &fd, err);
 	if (r == -ECONNREFUSED || r == -ENOENT)
 		return 0;
-	if (r == 0 && found->info.via == VIA_FILE && !is_forced)
-		r = unmount_unused(&found->info, why);
 	if (r == 0)
 		r = control_ask(fd, json_pack("{s:s, s:b}", "do", "end", "force", (int)is_forced),
 				deadline_in_ms(END_MS), &answer, err);
@@ -427,10 +415,8 @@ static int unmap(const struct registry *registry, const struct found *found, enu
 		r = tell_to_end(registry, found, is_forced, why);
 	if (r < 0) {
 		/* Somebody came between our look and its end: then it goes with that user. */
-		if (r == -EBUSY)
-			return r;
 		if (r == -ETIMEDOUT && !is_forced &&
-		    holders_find(info->device, info->pid, &why->holders, NULL) == 0 && why->holders.n)
+		    find_holders(info, &why->holders, NULL) == 0 && why->holders.n)
 			return say_busy(info, why);
 		return err_while(&why->err, r, "unmapping %s", info->device);
 	}

@@ -46,11 +46,10 @@ struct mapping_info {
 	enum mapping_via via;
 	char *repository, *ns, *snapshot, *archive;
 	uint64_t size;	  /* bytes of the image, without padding */
-	pid_t pid;
+	pid_t pid, keeper_pid; /* keeper.h */
 	enum mapping_state state;
 	int64_t since;	  /* epoch seconds */
 	struct stream_stats stats;
-	bool is_target_made; /* VIA_FILE: the path was not there before, and goes with it */
 	struct strv partitions; /* "/dev/loop3p1", … in order */
 	struct strv holders;	/* mapping_list() only; as holders_find() words them */
 };

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mapping/served.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "util/buf.h"
@@ -18,10 +16,11 @@
 static void tell_damage(void *user, const struct damage *damage)
 {
 	struct served *served = user;
+	const struct mapping_info *info = &served->info;
 	char line[1024], digest[2 * DIGEST_SIZE + 1];
 	hex_encode(damage->digest, DIGEST_SIZE, digest);
-	(void) snprintf(line, sizeof line, "%s: bytes %" PRIu64 " to %" PRIu64 " cannot be read: %s (chunk %s)",
-			served->info.device, damage->off, damage->off + damage->len - 1, damage->err->msg,
+	(void) snprintf(line, sizeof line, "%s/%s: bytes %" PRIu64 " to %" PRIu64 " cannot be read: %s (chunk %s)",
+			info->snapshot, info->archive, damage->off, damage->off + damage->len - 1, damage->err->msg,
 			digest);
 	served->say(served->user, line);
 }
@@ -82,94 +81,48 @@ static int open_stream(struct served *served, const struct mapping_options *opti
 	return image_disk_open(served->stream, options->via == VIA_LOOP ? SECTOR : 1, &served->image, err);
 }
 
+static int serve(struct served *served, const struct mapping_options *options, const char *run_dir,
+		 struct err *err)
+{
+	CLEANUP(buf_deinit) struct buf fs_name = BUF_EMPTY;
+	int r = buf_printf(&fs_name, err, "pbsmap:%s/%s", served->info.snapshot, served->info.archive);
+	if (r < 0)
+		return r;
+	const struct keeper_mount mount = {
+		.target = options->target,
+		.fs_name = fs_name.data,
+		.run_dir = run_dir,
+	};
+	int fuse_fd;
+	r = keeper_mount(&served->keeper, &mount, &fuse_fd, err);
+	if (r < 0)
+		return r;
+	const struct fuse_file_options file = {
+		.image = served->image,
+		.take_fuse_fd = fuse_fd,
+		.timeout_ms = options->timeout_ms,
+		.is_on_path = options->via == VIA_FILE,
+	};
+	return fuse_file_open(&file, &served->file, err);
+}
+
 static const char *last_part(const char *name)
 {
 	const char *slash = strrchr(name, '/');
 	return slash ? slash + 1 : name;
 }
 
-static int show_as_loop(struct served *served, const struct fuse_file_options *file_options,
-			struct err *err)
-{
-	CLEANUP(closep) int fd = -EBADF;
-	int r = fuse_file_open(file_options, &served->file, &fd, err);
-	if (r < 0)
-		return r;
-	char mark[64];
-	(void) snprintf(mark, sizeof mark, "%.30s/%.25s", served->info.snapshot, last_part(served->info.archive));
-	r = loop_attach(fd, mark, &served->loop, err);
-	if (r < 0)
-		return r;
-	r = copy_text(&served->info.device, served->loop.path, err);
-	return r < 0 ? r : loop_add_partitions(&served->loop, &served->info.partitions, err);
-}
-
-/* An absolute path, because the server works in "/"; the file made where there is none. */
-static int prepare_target(struct mapping_info *info, const char *target, struct err *err)
-{
-	CLEANUP(closep) int fd = open(target, O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	info->is_target_made = fd >= 0;
-	if (fd < 0 && errno == EEXIST)
-		fd = open(target, O_PATH | O_CLOEXEC);
-	struct stat st;
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_errno(err, -errno, "cannot use %s", target);
-	if (!S_ISREG(st.st_mode))
-		return err_set(err, -EINVAL, "%s is not a regular file", target);
-	if (st.st_size > 0)
-		return err_set(err, -EEXIST, "%s has something in it: give a new name, or an empty file",
-			       target);
-	info->device = realpath(target, NULL);
-	return info->device ? 0 : err_errno(err, -errno, "cannot use %s", target);
-}
-
-static int show_as_file(struct served *served, struct fuse_file_options *file_options,
-			const char *target, struct err *err)
-{
-	int fd;
-	int r = prepare_target(&served->info, target, err);
-	if (r < 0)
-		return r;
-	file_options->mount_point = served->info.device;
-	r = fuse_file_open(file_options, &served->file, &fd, err);
-	if (r < 0 && served->info.is_target_made)
-		(void) unlink(served->info.device);
-	return r;
-}
-
-/* One read by the way all readers take.  A damaged chunk is no reason to hide the others. */
-static int check_answers(struct served *served, struct err *err)
-{
-	CLEANUP(closep) int fd = open(served->info.device, O_RDONLY | O_CLOEXEC);
-	char sector[SECTOR];
-	if (fd < 0)
-		return err_errno(err, -errno, "cannot open %s", served->info.device);
-	ssize_t n = pread(fd, sector, sizeof sector, 0);
-	if (n < 0 && errno != EIO)
-		return err_errno(err, -errno, "%s does not answer", served->info.device);
-	return 0;
-}
-
 int served_show(struct served *served, const struct mapping_options *options, const char *run_dir,
 		struct err *err)
 {
+	struct mapping_info *info = &served->info;
+	char mark[64];
+	(void) snprintf(mark, sizeof mark, "%.30s/%.25s", info->snapshot, last_part(info->archive));
 	int r = open_stream(served, options, err);
-	if (r < 0)
-		return r;
-	CLEANUP(buf_deinit) struct buf fs_name = BUF_EMPTY;
-	r = buf_printf(&fs_name, err, "pbsmap:%s/%s", served->info.snapshot, served->info.archive);
-	if (r < 0)
-		return r;
-	struct fuse_file_options file_options = {
-		.image = served->image,
-		.timeout_ms = options->timeout_ms,
-		.fs_name = fs_name.data,
-		.run_dir = run_dir,
-	};
-	r = options->via == VIA_LOOP ? show_as_loop(served, &file_options, err)
-				     : show_as_file(served, &file_options, options->target, err);
 	if (r == 0)
-		r = check_answers(served, err);
+		r = serve(served, options, run_dir, err);
+	if (r == 0)
+		r = keeper_show(&served->keeper, mark, &info->device, &info->partitions, err);
 	if (r == 0)
 		stream_shared_trim(served->shared, false);
 	return r;
@@ -181,10 +134,16 @@ void served_end(struct served *served, bool is_forced)
 	if (is_forced) {
 		stream_shutdown(served->stream);
 		source_shutdown(served->backup->source);
-		loop_detach_force(&served->loop);
-	} else {
-		loop_detach(&served->loop);
 	}
+	served_go_on(served);
+}
+
+void served_go_on(struct served *served)
+{
+	/* A device goes with its last user by itself; a path must be unmounted when it has none. */
+	bool is_free = served->info.via == VIA_LOOP || fuse_file_n_users(served->file) == 0;
+	if (served->info.state == MAPPING_ENDING && is_free)
+		keeper_end(&served->keeper);
 }
 
 bool served_has_ended(const struct served *served)
@@ -192,19 +151,13 @@ bool served_has_ended(const struct served *served)
 	return fuse_file_has_ended(served->file);
 }
 
-bool served_is_over(const struct served *served)
-{
-	bool is_unused_path = served->info.via == VIA_FILE && fuse_file_n_users(served->file) == 0;
-	return served_has_ended(served) || (served->info.state == MAPPING_ENDING && is_unused_path);
-}
-
 void served_close(struct served *served)
 {
-	loop_detach(&served->loop);
 	if (served->stream) {
 		stream_shutdown(served->stream);
 		source_shutdown(served->backup->source);
 	}
+	keeper_close(&served->keeper);
 	fuse_file_close(served->file);
 	image_close(served->image);
 	if (served->stream)

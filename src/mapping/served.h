@@ -2,8 +2,8 @@
 #pragma once
 
 #include "export/fuse_file.h"
-#include "export/loop.h"
 #include "image/image.h"
+#include "mapping/keeper.h"
 #include "mapping/mapping.h"
 #include "stream/stream.h"
 
@@ -14,13 +14,13 @@ struct served {
 	struct stream *stream;
 	struct image *image;
 	struct fuse_file *file;
-	struct loop loop;
+	struct keeper keeper; /* started before there is anything else */
 	struct mapping_info info; /* the name is the registry's business */
 	void (*say)(void *user, const char *line); /* damage; from any thread */
 	void *user;
 };
 
-#define SERVED_NONE ((struct served){ .loop = LOOP_NONE })
+#define SERVED_NONE ((struct served){ .keeper = KEEPER_NONE })
 
 /* What is read before there is a device: backup and key.  May ask for a password. */
 int served_open_backup(struct served *served, const struct mapping_options *options,
@@ -36,11 +36,11 @@ int served_show(struct served *served, const struct mapping_options *options, co
  */
 void served_end(struct served *served, bool is_forced);
 
+/* Something happened to the file: an end that waited for its last user may go on. */
+void served_go_on(struct served *served);
+
 /* The kernel let go: nobody can read any more. */
 bool served_has_ended(const struct served *served);
 
-/* It has ended, or it shall and nobody has the path open: that goes when this process does. */
-bool served_is_over(const struct served *served);
-
-/* After has_ended, or when it was never shown to anybody. */
+/* Takes away what is still shown, and waits until the kernel let go. */
 void served_close(struct served *served);

@@ -115,6 +115,7 @@ int server_register(struct server *server, const char *name, struct err *err)
 	if (r == 0)
 		r = registry_listen(&server->registry, server->socket_name, &server->listen_fd, err);
 	info->pid = getpid();
+	info->keeper_pid = server->served.keeper.pid;
 	return r;
 }
 
@@ -191,10 +192,10 @@ static void take_signals(struct server *server)
 		end(server, server->served.info.state == MAPPING_ENDING);
 }
 
-bool server_run(struct server *server)
+void server_run(struct server *server)
 {
 	int event_fd = fuse_file_event_fd(server->served.file);
-	while (!server->is_forced && !served_is_over(&server->served)) {
+	while (!server->is_forced && !served_has_ended(&server->served)) {
 		struct pollfd wait[] = {
 			{ .fd = server->signal_fd, .events = POLLIN },
 			{ .fd = server->listen_fd, .events = POLLIN },
@@ -202,9 +203,11 @@ bool server_run(struct server *server)
 		};
 		if (poll(wait, ARRAY_LEN(wait), -1) < 0)
 			continue;
-		eventfd_t ignored;
-		if (wait[2].revents)
+		if (wait[2].revents) {
+			eventfd_t ignored;
 			(void) eventfd_read(event_fd, &ignored);
+			served_go_on(&server->served);
+		}
 		if (wait[0].revents)
 			take_signals(server);
 		if (wait[1].revents)
@@ -213,5 +216,6 @@ bool server_run(struct server *server)
 	/* No command finds it any more; a socket that is not ours to remove is swept by the next one. */
 	registry_remove(&server->registry, server->socket_name);
 	closep(&server->listen_fd);
-	return !server->is_forced && served_has_ended(&server->served);
+	if (server->is_forced)
+		keeper_close(&server->served.keeper);
 }

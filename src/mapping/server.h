@@ -36,9 +36,7 @@ int server_register(struct server *server, const char *name, struct err *err) MU
 int server_block_signals(struct server *server, struct err *err) MUST_CHECK;
 
 /*
- * Until nobody uses the mapping any more.
- *
- * Returns: true = all can be closed in order.  false = the process should just end: it was forced,
- *          because something hangs; or a path is still mounted, which its helper takes away then
+ * Until nobody uses the mapping any more.  When it was forced, something may hang: then the process just
+ * ends, without server_deinit().
  */
-bool server_run(struct server *server) MUST_CHECK;
+void server_run(struct server *server);

@@ -262,7 +262,8 @@ static void run_fetch(struct job *job, void *worker)
 			break;
 		if (again > 0)
 			continue;
-		fetch->result = err_errno(&fetch->err, again, "%s went away", chunks->path);
+		/* Not -ENOENT: that would be said of the chunk. */
+		fetch->result = err_set(&fetch->err, -ENODEV, "%s went away", chunks->path);
 		if (job->priority != PRIORITY_DEMAND || deadline_is_over(until))
 			break;
 		if (!wait_a_little(chunks, until)) {
@@ -279,9 +280,7 @@ void chunk_dir_fetch(struct chunk_dir *chunks, struct fetch *fetch)
 	fetch->raw = MEM_NONE;
 	fetch->raw_len = 0;
 	fetch->owner = chunks;
-	fetch->job.priority = fetch->priority;
 	fetch->job.run = run_fetch;
-	list_init(&fetch->job.node);
 	int r = pool_submit(chunks->io, &fetch->job, &fetch->err);
 	if (r < 0) {
 		fetch->result = r;

@@ -111,6 +111,7 @@ static void fault_fetch(struct source *source, struct fetch *fetch)
 	}
 	*passing = (struct passing){ .inner = *fetch, .outer = fetch, .fault = fault, .what = what };
 	list_init(&passing->node);
+	list_init(&passing->inner.job.node);
 	passing->inner.done = inner_is_done;
 	fetch->owner = passing;
 	source_fetch(fault->inner, &passing->inner);

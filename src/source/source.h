@@ -29,7 +29,6 @@ struct fetch {
 	uint8_t digest[DIGEST_SIZE];
 	size_t max_len;		  /* a longer blob is -EBADMSG; nothing of it is kept */
 	uint32_t skip_origins;	  /* bit n: origin n has given a bad one already */
-	enum priority priority;
 	struct deadline until;	  /* a source that waits for a server gives up then */
 	struct bufpool *pool;	  /* where @raw comes from */
 	void (*done)(struct fetch *fetch); /* exactly once, no lock held, maybe before
@@ -42,9 +41,9 @@ struct fetch {
 	size_t raw_len;
 	unsigned origin; /* 0 … 31: who gave it */
 
-	/* the source's own while it is on its way */
-	struct job job;
-	void *owner;
+	struct job job; /* priority and node set by the caller, for source_raise() at any time; the rest
+			   is the source's own */
+	void *owner;	/* the source's own */
 };
 
 struct snapshot_file {

@@ -87,7 +87,7 @@ static void start_load_locked(struct stream_shared *shared, struct entry *entry,
 					   ARRAY_LEN(todo->evicted) - todo->n_evicted);
 	entry->fetch = (struct fetch){
 		.max_len = entry->key.len + BLOB_HEADER_ENCRYPTED + 1024,
-		.priority = entry->priority,
+		.job.priority = entry->priority,
 		.until = DEADLINE_NEVER,
 		.pool = shared->buffers,
 		.done = fetched,

@@ -117,10 +117,12 @@ int pool_submit(struct pool *pool, struct job *job, struct err *err)
 void pool_raise(struct pool *pool, struct job *job, enum priority priority)
 {
 	HOLD(&pool->lock);
-	if (list_is_empty(&job->node) || priority >= job->priority)
-		return; /* runs already, or is urgent enough */
-	list_remove(&job->node);
+	if (priority >= job->priority)
+		return;
 	job->priority = priority;
+	if (list_is_empty(&job->node))
+		return; /* not submitted yet, or runs already */
+	list_remove(&job->node);
 	list_append(&pool->queue[priority], &job->node);
 }
 

@@ -17,7 +17,7 @@ struct pool;
 /* Embedded in what the work is about; on one pool at a time. */
 struct job {
 	struct list node;
-	enum priority priority;
+	_Atomic(enum priority) priority; /* pool_raise() changes it at any time */
 	void (*run)(struct job *job, void *worker); /* @worker: what init_worker gave this thread */
 };
 
@@ -31,8 +31,7 @@ struct pool_options {
 
 /*
  * Threads that run jobs.  Threads are started by the jobs that need them, so an idle pool has
- * none; started ones sleep without a timeout.  A job that is on no pool must have been list_init()ed
- * at its node before pool_raise() is called.
+ * none; started ones sleep without a timeout.
  */
 int pool_new(const struct pool_options *options, struct pool **ret, struct err *err) MUST_CHECK;
 
@@ -42,5 +41,8 @@ void pool_free(struct pool *pool);
 /* @job runs later on one of the threads.  -EAGAIN when not even one thread could be started. */
 int pool_submit(struct pool *pool, struct job *job, struct err *err) MUST_CHECK;
 
-/* A waiting job moves up; no effect on one that runs or ran. */
+/*
+ * @job is more urgent now.  It may wait, run, or be about to be submitted: then it must have got its
+ * priority and list_init() before another thread could see it.
+ */
 void pool_raise(struct pool *pool, struct job *job, enum priority priority);

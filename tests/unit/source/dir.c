@@ -589,7 +589,7 @@ static void answers_many_at_once(void **state)
 	}
 	for (size_t i = 0; i < ARRAY_LEN(a); i++) {
 		a[i] = (struct asked){ .fetch = { .max_len = MAX_LEN, .until = DEADLINE_NEVER,
-						  .priority = PRIORITY_PREFETCH } };
+						  .job.priority = PRIORITY_PREFETCH } };
 		memset(a[i].fetch.digest, (int)i, DIGEST_SIZE);
 		ask_like(s, source, &a[i]);
 		if (i % 3 == 0)
@@ -630,7 +630,7 @@ static struct source *open_and_pull_out(struct store *s)
 static void expect_away(struct store *s, struct source *source)
 {
 	struct asked a = { .fetch = { .max_len = MAX_LEN, .until = DEADLINE_NEVER,
-				      .priority = PRIORITY_READ_AHEAD } };
+				      .job.priority = PRIORITY_READ_AHEAD } };
 	memset(a.fetch.digest, NEW, DIGEST_SIZE);
 	ask_like(s, source, &a);
 	await(&a);

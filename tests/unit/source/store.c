@@ -131,6 +131,7 @@ void ask_like(struct store *s, struct source *source, struct asked *a)
 	(void) sem_init(&a->done, 0, 0);
 	a->fetch.pool = s->pool;
 	a->fetch.done = on_done;
+	list_init(&a->fetch.job.node);
 	source_fetch(source, &a->fetch);
 }
 

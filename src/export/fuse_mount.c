@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "export/fuse_mount.h"
+
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <spawn.h>
@@ -11,7 +13,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "export/fuse_internal.h"
 #include "util/buf.h"
 #include "util/file.h"
 
@@ -24,10 +25,7 @@
  * For a moment: where there is no fsopen, on an empty file, which is opened and taken out of the mount
  * table again.  The open descriptor keeps it in the same way.
  *
- * On a path: fusermount3, set-uid root, mounts for everybody, sends the connection over a socket, and stays.
- * When the other end of the socket is closed, whatever the reason, it unmounts, if nobody has the connection
- * any more.  The kernel closes descriptors in their order when a process ends: so the socket has the higher
- * number.
+ * On a path: fusermount3, set-uid root, mounts for everybody and sends the connection over a socket.
  *
  * Source: fsopen(2), fsmount(2); Linux Documentation/filesystems/fuse.rst for the options;
  * fusermount3(1), libfuse lib/mount.c for _FUSE_COMMFD.
@@ -65,7 +63,7 @@ static int configure(int fs, int fuse_fd, const char *fs_name)
 }
 
 /* The descriptor of a mount that is attached nowhere, or -errno. */
-static int mount_nowhere(int fuse_fd, const char *fs_name)
+static int attach_nowhere(int fuse_fd, const char *fs_name)
 {
 	CLEANUP(closep) int fs = (int)syscall(SYS_fsopen, "fuse", FSOPEN_CLOEXEC);
 	if (fs < 0)
@@ -78,19 +76,19 @@ static int mount_nowhere(int fuse_fd, const char *fs_name)
 	return fd < 0 ? -errno : fd;
 }
 
-static int mount_for_a_moment(const struct fuse_file_options *options, struct fuse_mount *ret,
+static int mount_for_a_moment(const char *fs_name, const char *run_dir, struct fuse_mount *ret,
 			      struct err *err)
 {
 	char path[sizeof ret->path], data[128];
-	int n = snprintf(path, sizeof path, "%s/image-XXXXXX", options->run_dir);
+	int n = snprintf(path, sizeof path, "%s/image-XXXXXX", run_dir);
 	if (n >= (int)sizeof path)
-		return err_set(err, -ENAMETOOLONG, "run directory %s", options->run_dir);
+		return err_set(err, -ENAMETOOLONG, "run directory %s", run_dir);
 	CLEANUP(closep) int fd = mkostemp(path, O_CLOEXEC);
 	if (fd < 0)
-		return err_errno(err, -errno, "cannot make a file in %s", options->run_dir);
+		return err_errno(err, -errno, "cannot make a file in %s", run_dir);
 	(void) snprintf(data, sizeof data, "fd=%d,rootmode=100400,user_id=0,group_id=0,max_read=%u",
 			ret->fuse_fd, FUSE_MAX_READ);
-	if (mount(options->fs_name, path, "fuse", MS_RDONLY | MS_NOSUID | MS_NODEV, data) < 0) {
+	if (mount(fs_name, path, "fuse", MS_RDONLY | MS_NOSUID | MS_NODEV, data) < 0) {
 		int r = -errno;
 		(void) unlink(path);
 		if (r == -EPERM)
@@ -103,19 +101,22 @@ static int mount_for_a_moment(const struct fuse_file_options *options, struct fu
 	return 0;
 }
 
-/* Either way the kernel has it and nobody else. */
-static int mount_off_path(const struct fuse_file_options *options, struct fuse_mount *ret, struct err *err)
+int fuse_mount_nowhere(const char *fs_name, const char *run_dir, bool without_fsopen,
+		       struct fuse_mount *ret, struct err *err)
 {
-	int r = open_fuse(&ret->fuse_fd, err);
+	struct fuse_mount mount = FUSE_MOUNT_NONE;
+	int r = open_fuse(&mount.fuse_fd, err);
 	if (r < 0)
 		return r;
-	if (!options->without_fsopen)
-		ret->mount_fd = mount_nowhere(ret->fuse_fd, options->fs_name);
+	if (!without_fsopen)
+		mount.mount_fd = attach_nowhere(mount.fuse_fd, fs_name);
 	/* Refused, whatever the reason (no such call, seccomp, an old FUSE): the old way says it better. */
-	if (ret->mount_fd < 0)
-		r = mount_for_a_moment(options, ret, err);
+	if (mount.mount_fd < 0)
+		r = mount_for_a_moment(fs_name, run_dir, &mount, err);
 	if (r < 0)
-		closep(&ret->fuse_fd);
+		closep(&mount.fuse_fd);
+	else
+		*ret = mount;
 	return r;
 }
 
@@ -124,7 +125,7 @@ static int mount_off_path(const struct fuse_file_options *options, struct fuse_m
 /* "ro,…,fsname=NAME": a comma inside a name needs a backslash. */
 static int format_options(const char *fs_name, struct buf *ret, struct err *err)
 {
-	int r = buf_puts(ret, "ro,nosuid,nodev,default_permissions,auto_unmount,subtype=pbsmap,fsname=", err);
+	int r = buf_puts(ret, "ro,nosuid,nodev,default_permissions,subtype=pbsmap,fsname=", err);
 	for (const char *c = fs_name; r == 0 && *c; c++)
 		r = buf_printf(ret, err, "%s%c", *c == ',' || *c == '\\' ? "\\" : "", *c);
 	return r;
@@ -149,6 +150,16 @@ static pid_t start_fusermount(const char *const *words, int comm, int said)
 		r = posix_spawnp(&child, "fusermount3", &actions, NULL, argv, environment);
 	(void) posix_spawn_file_actions_destroy(&actions);
 	return r ? -r : child;
+}
+
+/* 0 = it did what it should. */
+static int wait_for(pid_t child)
+{
+	int status;
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -ECHILD;
 }
 
 /* The connection that the helper sends; -EPIPE = it sent none. */
@@ -196,11 +207,11 @@ static int cannot_run(pid_t helper, struct err *err)
 	return err_errno(err, helper, "cannot run fusermount3");
 }
 
-static int mount_on_path(const struct fuse_file_options *options, struct fuse_mount *ret, struct err *err)
+int fuse_mount_on_path(const char *path, const char *fs_name, struct fuse_mount *ret, struct err *err)
 {
-	CLEANUP(buf_deinit) struct buf mount_options = BUF_EMPTY;
+	CLEANUP(buf_deinit) struct buf options = BUF_EMPTY;
 	int sockets[2], pipe[2];
-	int r = format_options(options->fs_name, &mount_options, err);
+	int r = format_options(fs_name, &options, err);
 	if (r < 0)
 		return r;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) < 0)
@@ -211,22 +222,19 @@ static int mount_on_path(const struct fuse_file_options *options, struct fuse_mo
 		return err_errno(err, -errno, "cannot make a pipe");
 	CLEANUP(closep) int said = pipe[0];
 	CLEANUP(closep) int say = pipe[1];
-	const char *words[8] = { "fusermount3", "-o", mount_options.data, "--", options->mount_point };
+	const char *words[8] = { "fusermount3", "-o", options.data, "--", path };
 	pid_t helper = start_fusermount(words, theirs, say);
 	if (helper < 0)
 		return cannot_run(helper, err);
 	closep(&theirs);
 	closep(&say);
-	CLEANUP(closep) int fuse_fd = receive_fd(ours);
-	if (fuse_fd < 0) {
-		closep(&ours);
-		(void) waitpid(helper, NULL, 0);
-		return say_why_not(options->mount_point, said, err);
-	}
-	ret->helper_fd = fcntl(ours, F_DUPFD_CLOEXEC, fuse_fd + 1);
-	if (ret->helper_fd < 0)
-		return err_errno(err, -errno, "cannot keep a socket");
-	ret->fuse_fd = steal_fd(&fuse_fd);
+	int fuse_fd = receive_fd(ours);
+	closep(&ours);
+	(void) wait_for(helper);
+	if (fuse_fd < 0)
+		return say_why_not(path, said, err);
+	*ret = FUSE_MOUNT_NONE;
+	ret->fuse_fd = fuse_fd;
 	return 0;
 }
 
@@ -238,11 +246,7 @@ static int unmount_by_helper(const char *path, bool is_lazy, struct err *err)
 	pid_t helper = start_fusermount(words, -EBADF, null);
 	if (helper < 0)
 		return cannot_run(helper, err);
-	int status;
-	while (waitpid(helper, &status, 0) < 0)
-		if (errno != EINTR)
-			return err_errno(err, -errno, "cannot unmount %s", path);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+	if (wait_for(helper) == 0)
 		return 0;
 	return is_lazy ? err_set(err, -EPERM, "cannot unmount %s", path)
 		       : err_set(err, -EBUSY, "%s is in use", path);
@@ -259,18 +263,9 @@ int fuse_path_unmount(const char *path, bool is_lazy, struct err *err)
 	return err_errno(err, -errno, "cannot unmount %s", path);
 }
 
-/* -- all of them ----------------------------------------------------------------------------- */
+/* -- the file --------------------------------------------------------------------------------- */
 
-int fuse_attach(const struct fuse_file_options *options, struct fuse_mount *ret, struct err *err)
-{
-	struct fuse_mount mount = FUSE_MOUNT_NONE;
-	int r = options->mount_point ? mount_on_path(options, &mount, err) : mount_off_path(options, &mount, err);
-	if (r == 0)
-		*ret = mount;
-	return r;
-}
-
-int fuse_attach_open(const struct fuse_mount *mount, int *ret_fd, struct err *err)
+int fuse_mount_open(const struct fuse_mount *mount, int *ret_fd, struct err *err)
 {
 	char through_proc[32];
 	(void) snprintf(through_proc, sizeof through_proc, "/proc/self/fd/%d", mount->mount_fd);
@@ -284,8 +279,9 @@ int fuse_attach_open(const struct fuse_mount *mount, int *ret_fd, struct err *er
 	return 0;
 }
 
-void fuse_attach_finish(struct fuse_mount *mount)
+void fuse_mount_finish(struct fuse_mount *mount)
 {
+	closep(&mount->fuse_fd);
 	closep(&mount->mount_fd);
 	if (mount->path[0]) {
 		(void) umount2(mount->path, MNT_DETACH);

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mapping/inherited.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include "util/array.h"
+
+int inherited_list(int except, struct inherited *ret, struct err *err)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	if (!dir)
+		return err_errno(err, -errno, "cannot list /proc/self/fd");
+	struct dirent *entry;
+	int r = 0;
+	while (r == 0 && (entry = readdir(dir))) {
+		int fd = atoi(entry->d_name);
+		if (fd <= STDERR_FILENO || fd == except || fd == dirfd(dir))
+			continue;
+		r = array_grow(&ret->items, ret->n, &ret->cap, sizeof fd, err);
+		if (r == 0)
+			ret->items[ret->n++] = fd;
+	}
+	(void) closedir(dir);
+	return r;
+}
+
+void inherited_deinit(struct inherited *inherited)
+{
+	free(inherited->items);
+	*inherited = INHERITED_NONE;
+}
+
+int inherited_let_go(struct inherited *inherited, struct err *err)
+{
+	for (size_t i = 0; i < inherited->n; i++)
+		(void) close(inherited->items[i]);
+	inherited_deinit(inherited);
+	CLEANUP(closep) int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null < 0)
+		return err_errno(err, -errno, "cannot open /dev/null");
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (dup2(null, fd) < 0)
+			return err_errno(err, -errno, "cannot let go of standard input and output");
+	if (chdir("/") < 0)
+		return err_errno(err, -errno, "cannot work in /");
+	return 0;
+}

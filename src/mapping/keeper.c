@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mapping/keeper.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "export/fuse_mount.h"
+#include "export/loop.h"
+#include "format/json.h"
+#include "mapping/control.h"
+#include "mapping/info.h"
+#include "mapping/inherited.h"
+
+/*
+ *   server process                              keeper
+ *     │ {"do": "mount", "target": …} ──────────▶│ fsopen(), or fusermount3
+ *     │◀────────────── {} and the connection ───│
+ *     │ serves                                  │
+ *     │ {"do": "show", "mark": …} ─────────────▶│ opens the file, loop device, partitions, one read
+ *     │◀─── {"device": …, "partitions": […]} ───│
+ *     │ gives up rights                         │
+ *     │ {"do": "end"} ─────────────────────────▶│ closes the device; unmounts the path, if nobody uses it
+ *     │ gone ──────────────────────────────────▶│ the same, used or not
+ *
+ * Why a process of its own: whoever serves a file must never wait for it.  A process that is killed while
+ * one of its threads sits in LOOP_CONFIGURE, or that holds the last descriptor of its own device, waits in its
+ * own death for an answer that it alone could give: it can never end, and the device never goes.  Of the keeper
+ * nobody waits for anything, and what it waits for fails at once when the server process is gone.
+ *
+ * It knows nothing of a backup, and after it was told to show it does nothing more than let go: a server process
+ * that was taken over by what it read cannot use its rights.
+ */
+#define CLOSE_MS 1000
+#define SECTOR	 512
+
+struct kept {
+	struct fuse_mount mount;
+	struct loop loop;
+	char *path;	     /* absolute, mounted on; NULL = not mounted on a path */
+	bool is_target_made; /* it was not there before, and goes with the mount */
+	bool is_shown;
+};
+
+/* -- in the keeper --------------------------------------------------------------------------- */
+
+/* The absolute path; the file is made where there is none. */
+static int prepare_target(const char *target, struct kept *kept, struct err *err)
+{
+	CLEANUP(closep) int fd = open(target, O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	kept->is_target_made = fd >= 0;
+	if (fd < 0 && errno == EEXIST)
+		fd = open(target, O_PATH | O_CLOEXEC);
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_errno(err, -errno, "cannot use %s", target);
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, -EINVAL, "%s is not a regular file", target);
+	if (st.st_size > 0)
+		return err_set(err, -EEXIST, "%s has something in it: give a new name, or an empty file", target);
+	kept->path = realpath(target, NULL);
+	return kept->path ? 0 : err_errno(err, -errno, "cannot use %s", target);
+}
+
+static void forget_path(struct kept *kept)
+{
+	if (kept->path && kept->is_target_made)
+		(void) unlink(kept->path);
+	freep(&kept->path);
+}
+
+static int mount_path(const char *target, const char *fs_name, struct kept *kept, struct err *err)
+{
+	int r = prepare_target(target, kept, err);
+	if (r < 0)
+		return r;
+	r = fuse_mount_on_path(kept->path, fs_name, &kept->mount, err);
+	if (r < 0)
+		forget_path(kept);
+	return r;
+}
+
+static int do_mount(struct kept *kept, const json_t *question, json_t **ret, struct err *err)
+{
+	CLEANUP(freep) char *target = text_from_json(json_object_get(question, "target"));
+	CLEANUP(freep) char *fs_name = text_from_json(json_object_get(question, "fs_name"));
+	CLEANUP(freep) char *run_dir = text_from_json(json_object_get(question, "run_dir"));
+	if (!fs_name || !run_dir || kept->mount.fuse_fd >= 0 || kept->is_shown)
+		return err_set(err, -EPROTO, "not a question a keeper answers");
+	int r = target ? mount_path(target, fs_name, kept, err)
+		       : fuse_mount_nowhere(fs_name, run_dir, false, &kept->mount, err);
+	if (r == 0)
+		*ret = json_object();
+	return r;
+}
+
+/* One read by the way all readers take.  A damaged chunk is no reason to hide the others. */
+static int check_answers(const char *device, struct err *err)
+{
+	CLEANUP(closep) int fd = open(device, O_RDONLY | O_CLOEXEC);
+	char sector[SECTOR];
+	if (fd < 0)
+		return err_errno(err, -errno, "cannot open %s", device);
+	ssize_t n = pread(fd, sector, sizeof sector, 0);
+	if (n < 0 && errno != EIO)
+		return err_errno(err, -errno, "%s does not answer", device);
+	return 0;
+}
+
+static int attach_loop(struct kept *kept, const char *mark, struct strv *partitions, struct err *err)
+{
+	CLEANUP(closep) int fd = -EBADF;
+	int r = fuse_mount_open(&kept->mount, &fd, err);
+	if (r == 0)
+		r = loop_attach(fd, mark, &kept->loop, err);
+	return r < 0 ? r : loop_add_partitions(&kept->loop, partitions, err);
+}
+
+static int do_show(struct kept *kept, const json_t *question, json_t **ret, struct err *err)
+{
+	CLEANUP(strv_deinit) struct strv partitions = STRV_EMPTY;
+	const char *mark = json_string_value(json_object_get(question, "mark"));
+	if (!mark || kept->is_shown)
+		return err_set(err, -EPROTO, "not a question a keeper answers");
+	kept->is_shown = true;
+	int r = kept->path ? 0 : attach_loop(kept, mark, &partitions, err);
+	fuse_mount_finish(&kept->mount);
+	const char *device = kept->path ? kept->path : kept->loop.path;
+	if (r == 0)
+		r = check_answers(device, err);
+	if (r == 0)
+		*ret = json_pack("{s:o, s:o}", "device", text_to_json(device), "partitions",
+				 strv_to_json(&partitions));
+	return r;
+}
+
+static void let_go(struct kept *kept, bool is_used_or_not)
+{
+	loop_detach(&kept->loop);
+	if (kept->path && fuse_path_unmount(kept->path, is_used_or_not, NULL) == 0)
+		forget_path(kept);
+}
+
+static int answer(int fd, struct kept *kept, const json_t *question)
+{
+	CLEANUP(failure_deinit) struct failure why = FAILURE_NONE;
+	const char *what = json_string_value(json_object_get(question, "do"));
+	json_t *reply = NULL;
+	int r = -EPROTO;
+	if (what && strcmp(what, "end") == 0) {
+		let_go(kept, false);
+		return 0;
+	}
+	if (what && strcmp(what, "mount") == 0)
+		r = do_mount(kept, question, &reply, &why.err);
+	else if (what && strcmp(what, "show") == 0)
+		r = do_show(kept, question, &reply, &why.err);
+	if (r < 0)
+		return control_send(fd, json_pack("{s:o}", "failed", failure_to_json(&why)), NULL);
+	r = control_send_fd(fd, reply, kept->mount.fuse_fd, NULL);
+	closep(&kept->mount.fuse_fd);
+	return r;
+}
+
+static _Noreturn void keeper_main(int fd)
+{
+	struct kept kept = { .mount = FUSE_MOUNT_NONE, .loop = LOOP_NONE };
+	struct inherited inherited = INHERITED_NONE;
+	(void) prctl(PR_SET_NAME, "pbsmap-keeper");
+	/* Ctrl-C and a service manager mean the server process: this one follows it. */
+	const int ignored[] = { SIGINT, SIGTERM, SIGHUP };
+	for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
+		(void) signal(ignored[i], SIG_IGN);
+	(void) setsid();
+	int r = inherited_list(fd, &inherited, NULL);
+	for (bool is_away = false; r >= 0; is_away = true) {
+		CLEANUP(json_freep) json_t *question = NULL;
+		r = control_receive(fd, DEADLINE_NEVER, &question, NULL);
+		if (r <= 0)
+			break;
+		r = answer(fd, &kept, question);
+		/* The first question may have a path relative to the caller's directory. */
+		if (!is_away && r >= 0)
+			r = inherited_let_go(&inherited, NULL);
+	}
+	let_go(&kept, true);
+	fuse_mount_finish(&kept.mount);
+	_exit(0);
+}
+
+/* -- in the server process ------------------------------------------------------------------- */
+
+int keeper_start(struct keeper *ret, struct err *err)
+{
+	int fds[2];
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+		return err_errno(err, -errno, "cannot make a socket");
+	CLEANUP(closep) int ours = fds[0];
+	CLEANUP(closep) int theirs = fds[1];
+	pid_t child = fork();
+	if (child < 0)
+		return err_errno(err, -errno, "cannot start a process");
+	if (child == 0) {
+		closep(&ours);
+		keeper_main(theirs);
+	}
+	*ret = (struct keeper){ .fd = steal_fd(&ours), .pid = child };
+	return 0;
+}
+
+static int ask(struct keeper *keeper, json_t *take_question, json_t **ret, int *ret_fd, struct err *err)
+{
+	CLEANUP(json_freep) json_t *reply = NULL;
+	int r = control_send(keeper->fd, take_question, err);
+	if (r == 0)
+		r = control_receive_fd(keeper->fd, DEADLINE_NEVER, &reply, ret_fd, err);
+	if (r == 0)
+		return err_set(err, -ECHILD, "the keeper process is gone");
+	if (r < 0)
+		return r;
+	const json_t *failed = json_object_get(reply, "failed");
+	if (failed) {
+		CLEANUP(failure_deinit) struct failure why = FAILURE_NONE;
+		failure_from_json(failed, &why);
+		return err_set(err, why.err.code, "%s", why.err.msg);
+	}
+	*ret = STEAL(reply);
+	return 0;
+}
+
+int keeper_mount(struct keeper *keeper, const struct keeper_mount *what, int *ret_fuse_fd, struct err *err)
+{
+	CLEANUP(json_freep) json_t *reply = NULL;
+	CLEANUP(closep) int fd = -EBADF;
+	json_t *question = json_pack("{s:s, s:o, s:o, s:o}", "do", "mount", "target",
+				     what->target ? text_to_json(what->target) : json_null(), "fs_name",
+				     text_to_json(what->fs_name), "run_dir", text_to_json(what->run_dir));
+	int r = ask(keeper, question, &reply, &fd, err);
+	if (r < 0)
+		return r;
+	if (fd < 0)
+		return err_set(err, -EPROTO, "the keeper process sent no connection");
+	*ret_fuse_fd = steal_fd(&fd);
+	return 0;
+}
+
+int keeper_show(struct keeper *keeper, const char *mark, char **ret_device, struct strv *ret_partitions,
+		struct err *err)
+{
+	CLEANUP(json_freep) json_t *reply = NULL;
+	CLEANUP(closep) int none = -EBADF;
+	int r = ask(keeper, json_pack("{s:s, s:s%}", "do", "show", "mark", mark, strlen(mark)), &reply, &none,
+		    err);
+	if (r < 0)
+		return r;
+	*ret_device = text_from_json(json_object_get(reply, "device"));
+	if (!*ret_device)
+		return err_set(err, -EPROTO, "the keeper process names no device");
+	return strv_from_json(json_object_get(reply, "partitions"), ret_partitions, err);
+}
+
+void keeper_end(struct keeper *keeper)
+{
+	(void) control_send(keeper->fd, json_pack("{s:s}", "do", "end"), NULL);
+}
+
+void keeper_close(struct keeper *keeper)
+{
+	if (keeper->fd < 0)
+		return;
+	(void) shutdown(keeper->fd, SHUT_WR);
+	(void) control_wait_for_end(keeper->fd, deadline_in_ms(CLOSE_MS), NULL);
+	closep(&keeper->fd);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <sys/types.h>
+
+#include "util/err.h"
+#include "util/strv.h"
+
+/*
+ * A process beside the server process that has the rights: it mounts, makes the device and holds it.
+ * When the server process says so, or is gone, it takes all away.
+ */
+struct keeper {
+	int fd; /* -EBADF = none */
+	pid_t pid;
+};
+
+#define KEEPER_NONE ((struct keeper){ .fd = -EBADF })
+
+/* Call it before there are threads, keys, or anything else that is not the keeper's business. */
+int keeper_start(struct keeper *ret, struct err *err) MUST_CHECK;
+
+struct keeper_mount {
+	const char *target; /* a path, relative to the directory keeper_start() was called in: an empty file,
+			       or one that is made and removed again; NULL = a loop device */
+	const char *fs_name, *run_dir; /* see fuse_mount_nowhere() */
+};
+
+/*
+ * Mount; @ret_fuse_fd is for fuse_file_open().
+ *
+ * Errors:  those of fuse_mount.h; -EEXIST the target has something in it; -EINVAL it is no regular file
+ */
+int keeper_mount(struct keeper *keeper, const struct keeper_mount *what, int *ret_fuse_fd,
+		 struct err *err) MUST_CHECK;
+
+/**
+ * keeper_show - from here on others can see it; it has answered a read
+ *
+ * @mark:            see loop_attach()
+ * @ret_device:      "/dev/loop3", or the absolute path; given, free()
+ * @ret_partitions:  see loop_add_partitions()
+ *
+ * The connection is served meanwhile.
+ *
+ * Errors:  those of loop.h; -errno of the read, but damage is none
+ */
+int keeper_show(struct keeper *keeper, const char *mark, char **ret_device, struct strv *ret_partitions,
+		struct err *err) MUST_CHECK;
+
+/* Let go of the device: its last user may keep it.  Unmount the path if nobody uses it; may be called again. */
+void keeper_end(struct keeper *keeper);
+
+/* All is taken away, used or not, when this returns; waits a second at most. */
+void keeper_close(struct keeper *keeper);
