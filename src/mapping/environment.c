@@ -10,13 +10,55 @@
 #include <sys/wait.h>
 
 #include "util/buf.h"
-#include "util/file.h"
 #include "util/strv.h"
 #include "util/text.h"
 
 #define VALUE_MAX (64u << 10) /* bytes; a secret is a line */
 
 enum cut { FIRST_LINE, WHOLE };
+
+static void wipe_and_free(uint8_t *data, size_t len)
+{
+	secret_wipe(data, len);
+	free(data);
+}
+
+static bool is_read(const uint8_t *data, size_t len, enum cut cut)
+{
+	return cut == FIRST_LINE && memchr(data, '\n', len);
+}
+
+/*
+ * Not read_fd(): a line is waited for, not the end of the file, because whoever wrote it may keep a pipe
+ * or a terminal open; and memory that is given back holds no secret.
+ */
+static int read_value(int fd, enum cut cut, uint8_t **ret, size_t *ret_len, struct err *err)
+{
+	uint8_t *data = malloc(VALUE_MAX + 1);
+	if (!data)
+		return err_set(err, -ENOMEM, "no memory");
+	size_t len = 0;
+	int r = 0;
+	while (r == 0 && !is_read(data, len, cut)) {
+		ssize_t n = read(fd, data + len, VALUE_MAX + 1 - len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			r = err_errno(err, -errno, "cannot read");
+		if (n <= 0)
+			break;
+		len += (size_t)n;
+		if (len > VALUE_MAX && !is_read(data, len, cut))
+			r = err_set(err, -EFBIG, "longer than %u bytes", VALUE_MAX);
+	}
+	if (r < 0) {
+		wipe_and_free(data, len);
+		return r;
+	}
+	*ret = data;
+	*ret_len = len;
+	return 0;
+}
 
 /* Takes bytes that may be secret: they are wiped. */
 static int take_value(uint8_t *take_data, size_t len, enum cut cut, const char *from,
@@ -26,14 +68,13 @@ static int take_value(uint8_t *take_data, size_t len, enum cut cut, const char *
 	if (cut == FIRST_LINE) {
 		const uint8_t *end = memchr(take_data, '\n', len);
 		n = end ? (size_t)(end - take_data) : len;
-		if (n && take_data[n - 1] == '\r')
+		if (end && n && take_data[n - 1] == '\r')
 			n--;
 	}
 	int r = text_is_utf8((const char *)take_data, n)
 			? secret_init_copy(ret, take_data, n, err)
 			: err_set(err, -EACCES, "%s contains bad characters: it is not UTF-8", from);
-	secret_wipe(take_data, len);
-	free(take_data);
+	wipe_and_free(take_data, len);
 	return r;
 }
 
@@ -58,7 +99,7 @@ static int from_fd(const char *name, const char *value, struct secret *ret, stru
 	size_t len;
 	if (end == value || *end || fd < 0 || fd > 1 << 20)
 		return err_set(err, -EACCES, "%s is not a number of a descriptor", name);
-	int r = read_fd((int)fd, VALUE_MAX, &data, &len, err);
+	int r = read_value((int)fd, FIRST_LINE, &data, &len, err);
 	if (r < 0)
 		return err_set(err, -EACCES, "cannot read descriptor %ld of %s", fd, name);
 	return take_value(data, len, FIRST_LINE, name, ret, err);
@@ -70,7 +111,10 @@ static int from_file(const char *name, const char *path, enum cut cut, struct se
 	struct err why = ERR_NONE;
 	uint8_t *data;
 	size_t len;
-	if (read_file_at(AT_FDCWD, path, 0, VALUE_MAX, &data, &len, &why) < 0)
+	CLEANUP(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int r = fd < 0 ? err_errno(&why, -errno, "cannot open %s", path)
+		       : read_value(fd, cut, &data, &len, &why);
+	if (r < 0)
 		return err_set(err, -EACCES, "%s: %s", name, why.msg);
 	return take_value(data, len, cut, name, ret, err);
 }
@@ -156,15 +200,14 @@ static int from_command(const char *name, const char *line, struct secret *ret, 
 	closep(&to);
 	uint8_t *data = NULL;
 	size_t len = 0;
-	int r = read_fd(from, VALUE_MAX, &data, &len, err);
+	int r = read_value(from, WHOLE, &data, &len, err); /* a reader that goes away would make it fail */
 	closep(&from);
 	int ended = wait_for(child, name, words.items[0], err);
 	if (r < 0)
 		return err_set(err, -EACCES, "%s: cannot read what %s says", name, words.items[0]);
 	if (ended == 0)
 		return take_value(data, len, FIRST_LINE, name, ret, err);
-	secret_wipe(data, len);
-	free(data);
+	wipe_and_free(data, len);
 	return ended;
 }
 
