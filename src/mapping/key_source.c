@@ -22,11 +22,11 @@ void key_source_deinit(struct key_source *source)
 	*source = (struct key_source){ 0 };
 }
 
-static int load(const char *path, struct key_source *ret, struct err *err)
+static int load(const char *path, int open_flags, struct key_source *ret, struct err *err)
 {
 	uint8_t *text;
 	size_t len;
-	int r = read_file_at(AT_FDCWD, path, O_NONBLOCK, KEY_FILE_MAX, &text, &len, err);
+	int r = read_file_at(AT_FDCWD, path, open_flags, KEY_FILE_MAX, &text, &len, err);
 	if (r < 0)
 		return r == -EFBIG ? err_set(err, -EKEYREJECTED, "%s is too long for a key file", path) : r;
 	r = key_file_parse((char *)text, len, &ret->file, err);
@@ -80,12 +80,12 @@ int key_source_find(const char *keyfile, struct key_source *ret, char **ret_note
 	*ret_note = NULL;
 	if (keyfile) {
 		ret->is_explicit = true;
-		return load(keyfile, ret, err);
+		return load(keyfile, 0, ret, err); /* it may be a pipe whose writer is slow */
 	}
 	CLEANUP(buf_deinit) struct buf path = BUF_EMPTY;
 	struct err why = ERR_NONE;
 	int r = find_default(&path, err);
-	if (r <= 0 || load(path.data, ret, &why) == 0)
+	if (r <= 0 || load(path.data, O_NONBLOCK, ret, &why) == 0)
 		return r < 0 ? r : 0;
 	if (asprintf(ret_note, "the default key file is left out: %s", why.msg) < 0)
 		return err_set(err, -ENOMEM, "no memory");
