@@ -109,15 +109,17 @@ static bool is_image(const char *server_name)
 	return kind == ARCHIVE_IMAGE || kind == ARCHIVE_FIXED;
 }
 
+/* As a user can write them: only ".img" stands for what the server adds to it. */
 static int add_images(const struct manifest *manifest, struct strv *ret, struct err *err)
 {
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < manifest->n_files; i++) {
-		char name[ARCHIVE_NAME_SIZE];
-		if (!is_image(manifest->files[i].name))
+		const char *name = manifest->files[i].name;
+		char short_name[ARCHIVE_NAME_SIZE];
+		if (!is_image(name))
 			continue;
-		archive_user_name(manifest->files[i].name, name);
-		r = strv_add(ret, name, err);
+		archive_user_name(name, short_name);
+		r = strv_add(ret, archive_kind_of(name) == ARCHIVE_IMAGE ? short_name : name, err);
 	}
 	strv_sort(ret);
 	return r;
