@@ -68,12 +68,16 @@ char *text_from_json(const json_t *json)
 	if (!json_is_array(json))
 		return NULL;
 	size_t n = json_array_size(json);
-	char *text = malloc(n + 1);
-	for (size_t i = 0; text && i < n; i++)
-		text[i] = (char)json_integer_value(json_array_get(json, i));
+	CLEANUP(freep) char *text = malloc(n + 1);
+	for (size_t i = 0; text && i < n; i++) {
+		json_int_t byte = json_integer_value(json_array_get(json, i)); /* 0 = no integer */
+		if (byte < 1 || byte > 255)
+			return NULL;
+		text[i] = (char)byte;
+	}
 	if (text)
 		text[n] = '\0';
-	return text;
+	return STEAL(text);
 }
 
 json_t *strv_to_json(const struct strv *v)
@@ -89,6 +93,8 @@ json_t *strv_to_json(const struct strv *v)
 
 int strv_from_json(const json_t *json, struct strv *ret, struct err *err)
 {
+	if (!json_is_array(json))
+		return err_set(err, -EPROTO, "not a list of names");
 	for (size_t i = 0; i < json_array_size(json); i++) {
 		CLEANUP(freep) char *item = text_from_json(json_array_get(json, i));
 		int r = item ? strv_add(ret, item, err) : err_set(err, -EPROTO, "not a list of names");
@@ -154,12 +160,18 @@ json_t *mapping_info_to_json(const struct mapping_info *info)
 	return NULL;
 }
 
-static json_int_t int_of(const json_t *json, const char *key)
+static int take_number(const json_t *json, const char *key, json_int_t max, json_int_t *ret,
+		       struct err *err)
 {
-	return json_integer_value(json_object_get(json, key));
+	const json_t *number = json_object_get(json, key);
+	json_int_t n = json_is_integer(number) ? json_integer_value(number) : -1;
+	if (n < 0 || n > max)
+		return err_set(err, -EPROTO, "a mapping does not say its %s", key);
+	*ret = n;
+	return 0;
 }
 
-static int fill_info(const json_t *json, struct mapping_info *info, struct err *err)
+static int fill_texts(const json_t *json, struct mapping_info *info, struct err *err)
 {
 	for (size_t i = 0; i < ARRAY_LEN(text_fields); i++) {
 		char *text = text_from_json(json_object_get(json, text_fields[i].key));
@@ -167,22 +179,43 @@ static int fill_info(const json_t *json, struct mapping_info *info, struct err *
 			return err_set(err, -EPROTO, "a mapping does not say its %s", text_fields[i].key);
 		memcpy((char *)info + text_fields[i].off, &text, sizeof text);
 	}
+	int r = strv_from_json(json_object_get(json, "partitions"), &info->partitions, err);
+	return r < 0 ? err_while(err, r, "reading the partitions of a mapping") : 0;
+}
+
+static int fill_numbers(const json_t *json, struct mapping_info *info, struct err *err)
+{
+	json_int_t via = 0, state = 0, pid = 0, keeper = 0, since = 0;
 	for (size_t i = 0; i < ARRAY_LEN(u64_fields); i++) {
-		uint64_t n = (uint64_t)int_of(json, u64_fields[i].key);
-		memcpy((char *)info + u64_fields[i].off, &n, sizeof n);
+		json_int_t n = 0;
+		int r = take_number(json, u64_fields[i].key, INT64_MAX, &n, err);
+		if (r < 0)
+			return r;
+		memcpy((char *)info + u64_fields[i].off, &(uint64_t){ (uint64_t)n }, sizeof(uint64_t));
 	}
-	info->via = int_of(json, "via") == VIA_FILE ? VIA_FILE : VIA_LOOP;
-	info->state = int_of(json, "state") == MAPPING_ENDING ? MAPPING_ENDING : MAPPING_READY;
-	info->pid = (pid_t)int_of(json, "pid");
-	info->keeper_pid = (pid_t)int_of(json, "keeper");
-	info->since = int_of(json, "since");
-	return strv_from_json(json_object_get(json, "partitions"), &info->partitions, err);
+	int r = take_number(json, "via", VIA_FILE, &via, err);
+	if (r == 0)
+		r = take_number(json, "state", MAPPING_ENDING, &state, err);
+	if (r == 0)
+		r = take_number(json, "pid", INT32_MAX, &pid, err);
+	if (r == 0)
+		r = take_number(json, "keeper", INT32_MAX, &keeper, err);
+	if (r == 0)
+		r = take_number(json, "since", INT64_MAX, &since, err);
+	info->via = (enum mapping_via)via;
+	info->state = (enum mapping_state)state;
+	info->pid = (pid_t)pid;
+	info->keeper_pid = (pid_t)keeper;
+	info->since = since;
+	return r;
 }
 
 int mapping_info_from_json(const json_t *json, struct mapping_info *ret, struct err *err)
 {
 	struct mapping_info info = MAPPING_INFO_EMPTY;
-	int r = fill_info(json, &info, err);
+	int r = fill_texts(json, &info, err);
+	if (r == 0)
+		r = fill_numbers(json, &info, err);
 	if (r < 0) {
 		mapping_info_deinit(&info);
 		return r;
@@ -207,7 +240,7 @@ json_t *failure_to_json(const struct failure *why)
 
 void failure_from_json(const json_t *json, struct failure *ret)
 {
-	json_int_t code = int_of(json, "code");
+	json_int_t code = json_integer_value(json_object_get(json, "code"));
 	CLEANUP(freep) char *message = text_from_json(json_object_get(json, "message"));
 	(void) err_set(&ret->err, code < 0 && code > -4096 ? (int)code : -EPROTO, "%s",
 		       message ? message : "the server process says nothing of use");
