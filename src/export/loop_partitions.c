@@ -76,25 +76,32 @@ static void add_partition(const struct loop *loop, int number, uint64_t start, u
 	(void) ioctl(loop->fd, BLKPG, &arg); /* one that overlaps another is refused: as it should be */
 }
 
+static void add_entry(const struct loop *loop, blkid_partition one, uint64_t size)
+{
+	int number = blkid_partition_get_partno(one);
+	blkid_loff_t start = blkid_partition_get_start(one), sectors = blkid_partition_get_size(one);
+	if (number < 1 || number > PARTITIONS_MAX || start < 0 || sectors <= 0 ||
+	    (uint64_t)start >= size / SECTOR)
+		return;
+	uint64_t len = (uint64_t)sectors, room = size / SECTOR - (uint64_t)start;
+	if (len > room)
+		len = room; /* as the kernel does: a disk that was cut still shows what is left */
+	uint64_t bytes = len * SECTOR;
+	if (blkid_partition_is_extended(one) && bytes > EXTENDED_SIZE)
+		bytes = EXTENDED_SIZE;
+	add_partition(loop, number, (uint64_t)start * SECTOR, bytes);
+}
+
+/* Extended ones last: a logical one may begin in their second sector, and is worth more than they are. */
 static void add_from_table(const struct loop *loop, blkid_partlist table, uint64_t size)
 {
 	int n = blkid_partlist_numof_partitions(table);
-	for (int i = 0; i < n && i < PARTITIONS_MAX; i++) {
-		blkid_partition one = blkid_partlist_get_partition(table, i);
-		if (!one)
-			continue;
-		int number = blkid_partition_get_partno(one);
-		blkid_loff_t start = blkid_partition_get_start(one), sectors = blkid_partition_get_size(one);
-		if (number < 1 || number > PARTITIONS_MAX || start < 0 || sectors <= 0 ||
-		    (uint64_t)start >= size / SECTOR)
-			continue;
-		uint64_t len = (uint64_t)sectors, room = size / SECTOR - (uint64_t)start;
-		if (len > room)
-			len = room; /* as the kernel does: a disk that was cut still shows what is left */
-		uint64_t bytes = len * SECTOR;
-		if (blkid_partition_is_extended(one) && bytes > EXTENDED_SIZE)
-			bytes = EXTENDED_SIZE;
-		add_partition(loop, number, (uint64_t)start * SECTOR, bytes);
+	for (int extended = 0; extended < 2; extended++) {
+		for (int i = 0; i < n && i < PARTITIONS_MAX; i++) {
+			blkid_partition one = blkid_partlist_get_partition(table, i);
+			if (one && blkid_partition_is_extended(one) == extended)
+				add_entry(loop, one, size);
+		}
 	}
 }
 
