@@ -184,9 +184,9 @@ static int add_if_on_path(void *user, const struct mount_row *row, struct err *e
 	return add_target(search->targets, row->dev, false, search->path, err);
 }
 
-static int find_targets(const char *path, struct targets *ret, struct err *err)
+static int find_targets(const char *path, bool is_device, struct targets *ret, struct err *err)
 {
-	if (strncmp(path, "/dev/", 5) == 0)
+	if (is_device)
 		return add_device(ret, path, err);
 	struct path_search search = { path, ret };
 	return each_mount("/proc/self/mountinfo", add_if_on_path, &search, err);
@@ -250,6 +250,7 @@ static int note_swap(const struct targets *targets, struct strv *ret, struct err
 struct search {
 	const struct targets *targets;
 	const pid_t *own;
+	bool is_close;
 	struct strv *ret;
 	struct strv name_spaces; /* mount name spaces that were looked at */
 };
@@ -310,20 +311,41 @@ static bool is_target_fd(const struct targets *targets, int dir_fd, const char *
 	return false;
 }
 
-static int note_process(struct search *search, pid_t pid, struct err *err)
+/* Mapped into memory, and the descriptor closed: the path at the end of a row of its map, proc(5). */
+static bool has_mapped(const struct targets *targets, pid_t pid)
 {
-	char path[64], name[64] = "?";
+	char path[64], line[1024];
+	(void) snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
+	CLEANUP(fclosep) FILE *file = fopen(path, "re");
+	while (file && fgets(line, sizeof line, file)) {
+		line[strcspn(line, "\n")] = '\0';
+		const char *at = strchr(line, '/');
+		if (at && is_path_of(targets, at))
+			return true;
+	}
+	return false;
+}
+
+static bool has_open(const struct targets *targets, pid_t pid)
+{
+	char path[64];
 	(void) snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
 	CLEANUP(closedirp) DIR *dir = opendir(path);
 	struct dirent *entry;
-	while (dir && (entry = readdir(dir))) {
-		if (entry->d_name[0] == '.' || !is_target_fd(search->targets, dirfd(dir), entry->d_name))
-			continue;
-		(void) snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
-		(void) read_line(path, name, sizeof name);
-		return note(search->ret, err, "process %d (%s)", (int)pid, name);
-	}
-	return 0;
+	while (dir && (entry = readdir(dir)))
+		if (entry->d_name[0] != '.' && is_target_fd(targets, dirfd(dir), entry->d_name))
+			return true;
+	return false;
+}
+
+static int note_process(struct search *search, pid_t pid, struct err *err)
+{
+	char path[64], name[64] = "?";
+	if (!has_open(search->targets, pid) && !(search->is_close && has_mapped(search->targets, pid)))
+		return 0;
+	(void) snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+	(void) read_line(path, name, sizeof name);
+	return note(search->ret, err, "process %d (%s)", (int)pid, name);
 }
 
 static int search_processes(struct search *search, struct err *err)
@@ -355,10 +377,11 @@ static int note_unseen(const struct targets *targets, struct strv *ret, struct e
 	return 0;
 }
 
-int holders_find(const char *path, const pid_t own[static 2], struct strv *ret, struct err *err)
+int holders_find(const char *path, enum holders_flags flags, const pid_t own[static 2],
+		 struct strv *ret, struct err *err)
 {
 	CLEANUP(targets_deinit) struct targets targets = { 0 };
-	int r = find_targets(path, &targets, err);
+	int r = find_targets(path, flags & HOLDERS_OF_DEVICE, &targets, err);
 	for (size_t i = 0; r == 0 && i < targets.n; i++)
 		if (targets.items[i].is_block)
 			r = note_holders_of(&targets.items[i], ret, err);
@@ -366,11 +389,11 @@ int holders_find(const char *path, const pid_t own[static 2], struct strv *ret, 
 		r = note_loops(&targets, ret, err);
 	if (r == 0 && targets.n)
 		r = note_swap(&targets, ret, err);
-	struct search search = { .targets = &targets, .own = own, .ret = ret };
+	struct search search = { .targets = &targets, .own = own, .is_close = flags & HOLDERS_CLOSELY, .ret = ret };
 	if (r == 0 && targets.n)
 		r = search_processes(&search, err);
 	strv_deinit(&search.name_spaces);
-	if (r == 0)
+	if (r == 0 && search.is_close)
 		r = note_unseen(&targets, ret, err);
 	strv_sort(ret);
 	return r;
@@ -387,7 +410,7 @@ static int detach_mount(void *user, const struct mount_row *row, struct err *err
 int holders_detach_mounts(const char *device, struct err *err)
 {
 	CLEANUP(targets_deinit) struct targets targets = { 0 };
-	int r = find_targets(device, &targets, err);
+	int r = find_targets(device, true, &targets, err);
 	if (r == 0 && targets.n)
 		r = each_mount("/proc/self/mountinfo", detach_mount, &targets, err);
 	return r;

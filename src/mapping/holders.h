@@ -6,10 +6,15 @@
 #include "util/err.h"
 #include "util/strv.h"
 
+enum holders_flags { HOLDERS_OF_DEVICE = 1, HOLDERS_CLOSELY = 2 };
+
 /**
  * holders_find - who uses a block device, its partitions, or a file system mounted from a path
  *
  * @path:  "/dev/loop3", or the mount point of --via file
+ * @flags:  HOLDERS_OF_DEVICE  @path is a block device, not a mount point
+ *          HOLDERS_CLOSELY    as one must know before it is taken away: also who has it only mapped into
+ *                             memory, and whether the kernel would give it to nobody else
  * @own:   processes that serve it
  * @ret:   one line each, fit for people: "mounted on /mnt", "process 123 (dd)",
  *         "used by /dev/dm-0", "swap"; sorted, nothing twice
@@ -17,7 +22,7 @@
  * Looks at /sys/block/N/holders, /proc/N/mountinfo, /proc/N/fd, /proc/swaps, and loop devices
  * stacked on it, also for its partitions.  Without the right to look into a process, that process is not seen.
  */
-int holders_find(const char *path, const pid_t own[static 2], struct strv *ret,
+int holders_find(const char *path, enum holders_flags flags, const pid_t own[static 2], struct strv *ret,
 		 struct err *err) MUST_CHECK;
 
 /*

@@ -2,6 +2,7 @@
 #include "mapping/keeper.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "mapping/control.h"
 #include "mapping/info.h"
 #include "mapping/inherited.h"
+#include "mapping/privileges.h"
 
 /*
  *   server process                              keeper
@@ -130,6 +132,9 @@ static int do_show(struct kept *kept, const json_t *question, json_t **ret, stru
 	int r = kept->path ? 0 : attach_loop(kept, mark, &partitions, err);
 	fuse_mount_finish(&kept->mount);
 	const char *device = kept->path ? kept->path : kept->loop.path;
+	/* What unmounting takes, and removing the file, wherever it is; a device only has to be closed. */
+	if (geteuid() == 0 && r == 0)
+		r = privileges_keep(kept->path ? 1u << CAP_SYS_ADMIN | 1u << CAP_DAC_OVERRIDE : 0, err);
 	if (r == 0)
 		r = check_answers(device, err);
 	if (r == 0)

@@ -32,6 +32,8 @@
  * kernel take device and mount away with it.
  */
 
+#define UNDO_MS 10000 /* of taking a device away that nobody uses */
+
 /* -- in the server process ------------------------------------------------------------------- */
 
 struct child {
@@ -53,7 +55,9 @@ static void say_to_log(void *user, const char *line)
 /* The layers up to the device, found by commands from here on. */
 static int set_up(struct server *server, const struct mapping_options *options, struct err *err)
 {
-	int r = registry_open(&server->registry, err);
+	int r = privileges_begin(server->served.backup->source->uid, err);
+	if (r == 0)
+		r = registry_open(&server->registry, err);
 	if (r == 0)
 		r = registry_sweep(&server->registry, err);
 	if (r == 0)
@@ -89,13 +93,14 @@ static int child_begin(struct child *child, const struct mapping_options *option
 	return r < 0 ? r : give_up_rights(server, &why->err);
 }
 
-/* The caller learns it when all is true; from then on this process is on its own. */
+/* When the caller has told whoever asked for it, this process is on its own; else nobody knows of it. */
 static int child_tell_ready(struct child *child, struct err *err)
 {
+	CLEANUP(json_freep) json_t *taken = NULL;
+	json_t *info = mapping_info_to_json(&child->server.served.info);
+	(void) prctl(PR_SET_PDEATHSIG, 0); /* from here on its end is seen by the closed connection */
+	int r = control_ask(child->fd, json_pack("{s:o}", "ready", info), DEADLINE_NEVER, &taken, err);
 	(void) setsid();
-	(void) prctl(PR_SET_PDEATHSIG, 0);
-	int r = control_send(child->fd, json_pack("{s:o}", "ready",
-						  mapping_info_to_json(&child->server.served.info)), err);
 	closep(&child->fd);
 	return r;
 }
@@ -174,12 +179,11 @@ static int wait_for_child(pid_t child, int fd, const struct mapping_options *opt
 	}
 }
 
-/* Who asked for it cannot be told of it: it must not stay. */
-static void take_back(const char *device)
+/* It failed, or who asked for it cannot be told of it: nothing of it stays. */
+static void wait_until_undone(int fd)
 {
-	struct failure ignored = FAILURE_NONE;
-	(void) mapping_unmap(device, UNMAP_FORCE, deadline_in_ms(0), &ignored);
-	failure_deinit(&ignored);
+	(void) shutdown(fd, SHUT_WR);
+	(void) control_wait_for_end(fd, deadline_in_ms(UNDO_MS), NULL);
 }
 
 static int start_in_background(const struct mapping_options *options,
@@ -201,11 +205,12 @@ static int start_in_background(const struct mapping_options *options,
 	closep(&theirs);
 	struct mapping_info info = MAPPING_INFO_EMPTY;
 	int r = wait_for_child(child, ours, options, &info, why);
-	if (r == 0) {
+	if (r == 0)
 		r = ready(user, &info, &why->err);
-		if (r < 0)
-			take_back(info.device);
-	}
+	if (r == 0)
+		r = control_send(ours, json_object(), &why->err);
+	else
+		wait_until_undone(ours);
 	mapping_info_deinit(&info);
 	return r;
 }

@@ -2,11 +2,14 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <mntent.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "export/fuse_mount.h"
@@ -69,15 +72,19 @@ static int found_add(struct found_list *list, struct mapping_info *take_info, co
 	return 0;
 }
 
-/* One that accepts and does not answer, or that ends this moment: all there is to say. */
-static int describe_silent(const char *socket_name, struct mapping_info *ret, struct err *err)
+/* One that does not answer: what others may know of it. */
+static int describe_mute(enum mapping_state state, const char *name, const char *device, pid_t pid,
+			 struct mapping_info *ret, struct err *err)
 {
-	struct mapping_info info = { .state = MAPPING_SILENT };
-	char **const texts[] = { &info.name, &info.device, &info.repository, &info.ns, &info.snapshot,
-				 &info.archive };
+	struct mapping_info info = { .state = state, .pid = pid };
+	info.via = strncmp(device, "/dev/loop", 9) == 0 ? VIA_LOOP : VIA_FILE;
+	const struct { char **to; const char *from; } texts[] = {
+		{ &info.name, name }, { &info.device, device }, { &info.repository, "" }, { &info.ns, "" },
+		{ &info.snapshot, "" }, { &info.archive, "" },
+	};
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-		*texts[i] = strdup(i == 0 ? socket_name : "");
-		if (!*texts[i]) {
+		*texts[i].to = strdup(texts[i].from);
+		if (!*texts[i].to) {
 			mapping_info_deinit(&info);
 			return err_set(err, -ENOMEM, "no memory");
 		}
@@ -86,21 +93,44 @@ static int describe_silent(const char *socket_name, struct mapping_info *ret, st
 	return 0;
 }
 
+static int describe_silent(const struct registry *registry, const char *socket_name, int fd,
+			   struct mapping_info *ret, struct err *err)
+{
+	CLEANUP(freep) char *name = registry_noted(registry, socket_name, "name");
+	CLEANUP(freep) char *device = registry_noted(registry, socket_name, "device");
+	struct ucred peer = { 0 };
+	socklen_t len = sizeof peer;
+	(void) getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len); /* without a connection: 0 */
+	return describe_mute(MAPPING_SILENT, name ? name : socket_name, device ? device : "", peer.pid, ret,
+			     err);
+}
+
+/* 1 = @ret is what it says, 0 = it went away this moment, -errno = it says nothing that can be understood. */
+static int question_status(int fd, struct mapping_info *ret)
+{
+	CLEANUP(json_freep) json_t *answer = NULL;
+	int r = control_ask(fd, json_pack("{s:s}", "do", "status"), deadline_in_ms(ANSWER_MS), &answer, NULL);
+	if (r == -ECONNRESET || r == -EPIPE)
+		return 0;
+	if (r == 0)
+		r = mapping_info_from_json(answer, ret, NULL);
+	return r < 0 ? r : 1;
+}
+
 static int ask_status(const struct registry *registry, const char *socket_name,
 		      struct found_list *ret, struct err *err)
 {
 	CLEANUP(closep) int fd = -EBADF;
-	CLEANUP(json_freep) json_t *answer = NULL;
 	struct mapping_info info = MAPPING_INFO_EMPTY;
-	if (registry_connect(registry, socket_name, &fd, NULL) < 0)
-		return 0; /* it went away this moment */
-	int r = control_ask(fd, json_pack("{s:s}", "do", "status"), deadline_in_ms(ANSWER_MS), &answer, err);
-	if (r == -ECONNRESET || r == -EPIPE)
+	int r = registry_connect(registry, socket_name, &fd, NULL);
+	if (r == -ECONNREFUSED || r == -ENOENT)
 		return 0;
-	if (r == -ETIMEDOUT)
-		r = describe_silent(socket_name, &info, err);
-	else if (r == 0)
-		r = mapping_info_from_json(answer, &info, err);
+	if (r == 0)
+		r = question_status(fd, &info);
+	if (r == 0)
+		return 0;
+	if (r < 0)
+		r = describe_silent(registry, socket_name, fd, &info, err);
 	return r < 0 ? r : found_add(ret, &info, socket_name, err);
 }
 
@@ -138,18 +168,9 @@ static bool is_dead_mount(const char *path)
 static int add_dead(struct found_list *list, const struct mntent *mount, struct err *err)
 {
 	struct mapping_info info = MAPPING_INFO_EMPTY;
-	int r = describe_silent(mount->mnt_fsname, &info, err);
-	if (r < 0)
-		return r;
-	info.state = MAPPING_DEAD;
+	int r = describe_mute(MAPPING_DEAD, mount->mnt_fsname, mount->mnt_dir, 0, &info, err);
 	info.via = VIA_FILE;
-	free(info.device);
-	info.device = strdup(mount->mnt_dir);
-	if (!info.device) {
-		mapping_info_deinit(&info);
-		return err_set(err, -ENOMEM, "no memory");
-	}
-	return found_add(list, &info, "", err);
+	return r < 0 ? r : found_add(list, &info, "", err);
 }
 
 static int find_dead_mounts(struct found_list *list, struct err *err)
@@ -191,10 +212,15 @@ static int find_all(const struct registry *registry, struct found_list *ret, str
 	return r;
 }
 
-static int find_holders(const struct mapping_info *info, struct strv *ret, struct err *err)
+static int find_holders(const struct mapping_info *info, enum holders_flags flags, struct strv *ret,
+			struct err *err)
 {
 	const pid_t own[] = { info->pid, info->keeper_pid };
-	return holders_find(info->device, own, ret, err);
+	if (!*info->device || info->state == MAPPING_DEAD)
+		return 0;
+	if (info->via == VIA_LOOP)
+		flags |= HOLDERS_OF_DEVICE;
+	return holders_find(info->device, flags, own, ret, err);
 }
 
 int mapping_list(struct mapping_list *ret, struct err *err)
@@ -208,8 +234,8 @@ int mapping_list(struct mapping_list *ret, struct err *err)
 	for (size_t i = 0; r == 0 && i < found.n; i++) {
 		struct mapping_info *info = &found.items[i].info;
 		r = array_grow(&list.items, list.n, &list.cap, sizeof *info, err);
-		if (r == 0 && *info->device && info->state != MAPPING_DEAD)
-			r = find_holders(info, &info->holders, err);
+		if (r == 0)
+			r = find_holders(info, 0, &info->holders, err);
 		if (r == 0) {
 			list.items[list.n++] = *info;
 			*info = MAPPING_INFO_EMPTY;
@@ -279,11 +305,12 @@ static int say_candidates(const struct found_list *list, const char *which, enum
 	if (likeness != NOT_MEANT)
 		return err_set(&why->err, -ENOTUNIQ, "%s fits several mappings: %s", which, shown);
 	if (path && sscanf(path, "/dev/loop%u", &number) == 1) {
-		struct stat st;
-		char sys[64];
+		char sys[64], mark[64];
 		(void) snprintf(sys, sizeof sys, "/sys/block/loop%u/loop/backing_file", number);
-		return err_set(&why->err, -ENOENT, "%s is %s; there is: %s", path,
-			       stat(sys, &st) == 0 ? "in use, but not by pbsmap" : "not mapped", shown);
+		const char *what = access(sys, F_OK) < 0	 ? "not mapped"
+				   : loop_is_ours(number, mark) ? "another user's or run directory's mapping"
+								: "in use, but not by pbsmap";
+		return err_set(&why->err, -ENOENT, "%s is %s; there is: %s", path, what, shown);
 	}
 	return err_set(&why->err, -ENOENT, "nothing is mapped as %s; there is: %s", which, shown);
 }
@@ -324,7 +351,7 @@ static int wait_until_free(const struct mapping_info *info, struct deadline unti
 	struct deadline grace = deadline_in_ms(BUSY_GRACE_MS);
 	for (;;) {
 		strv_deinit(&why->holders);
-		int r = find_holders(info, &why->holders, &why->err);
+		int r = find_holders(info, HOLDERS_CLOSELY, &why->holders, &why->err);
 		if (r < 0 || why->holders.n == 0)
 			return r;
 		if (deadline_is_over(until) && deadline_is_over(grace))
@@ -345,25 +372,11 @@ static bool is_mounted(const char *path)
 	return is_found;
 }
 
-/* Is there still something to see of it?  The kernel takes it away just behind its process. */
-static bool is_there(const struct mapping_info *info)
+static int wait_until_unmounted(const char *path, struct deadline until, struct err *err)
 {
-	struct stat st;
-	char sys[128], mark[64];
-	unsigned number;
-	if (info->via == VIA_FILE)
-		return is_mounted(info->device);
-	if (sscanf(info->device, "/dev/loop%u", &number) != 1)
-		return false;
-	(void) snprintf(sys, sizeof sys, "/sys/block/loop%u/loop", number);
-	return stat(sys, &st) == 0 && loop_is_ours(number, mark);
-}
-
-static int wait_until_gone(const struct mapping_info *info, struct deadline until, struct err *err)
-{
-	while (is_there(info)) {
+	while (is_mounted(path)) {
 		if (deadline_is_over(until))
-			return err_set(err, -ETIMEDOUT, "%s does not go away", info->device);
+			return err_set(err, -ETIMEDOUT, "%s does not go away", path);
 		sleep_ms(2);
 	}
 	return 0;
@@ -372,12 +385,29 @@ static int wait_until_gone(const struct mapping_info *info, struct deadline unti
 /* The path's mount is the keeper's to take away; where there is none left, ours. */
 static int clean_path(const struct mapping_info *info, struct err *err)
 {
-	int r = wait_until_gone(info, deadline_in_ms(1000), err);
+	int r = wait_until_unmounted(info->device, deadline_in_ms(1000), err);
 	if (r < 0) {
 		(void) fuse_path_unmount(info->device, true, NULL);
-		r = wait_until_gone(info, deadline_in_ms(END_MS), err);
+		r = wait_until_unmounted(info->device, deadline_in_ms(END_MS), err);
 	}
 	return r;
+}
+
+/* It is the one we are connected with: that it does not go on is why it is killed. */
+static int kill_server(int fd, struct err *err)
+{
+	struct ucred peer = { 0 };
+	socklen_t len = sizeof peer;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || peer.pid <= 0)
+		return err_set(err, -ETIMEDOUT, "its process does not answer");
+	CLEANUP(closep) int pid_fd = (int)syscall(SYS_pidfd_open, peer.pid, 0);
+	struct pollfd has_ended = { .fd = fd };
+	/* While the connection stands, the number is still its own. */
+	if (pid_fd < 0 || poll(&has_ended, 1, 0) > 0)
+		return 0;
+	if (syscall(SYS_pidfd_send_signal, pid_fd, SIGKILL, NULL, 0) < 0)
+		return err_errno(err, -errno, "cannot kill process %d", (int)peer.pid);
+	return control_wait_for_end(fd, deadline_in_ms(END_MS), err);
 }
 
 static int tell_to_end(const struct registry *registry, const struct found *found, bool is_forced,
@@ -391,9 +421,11 @@ static int tell_to_end(const struct registry *registry, const struct found *foun
 		return 0;
 	if (r == 0)
 		r = control_ask(fd, json_pack("{s:s, s:b}", "do", "end", "force", (int)is_forced),
-				deadline_in_ms(END_MS), &answer, err);
+				deadline_in_ms(is_forced ? ANSWER_MS : END_MS), &answer, err);
 	if (r == 0)
 		r = control_wait_for_end(fd, deadline_in_ms(END_MS), err);
+	if (r == -ETIMEDOUT && is_forced)
+		r = kill_server(fd, err);
 	return r == -ECONNRESET || r == -EPIPE ? 0 : r;
 }
 
@@ -416,14 +448,14 @@ static int unmap(const struct registry *registry, const struct found *found, enu
 	if (r < 0) {
 		/* Somebody came between our look and its end: then it goes with that user. */
 		if (r == -ETIMEDOUT && !is_forced &&
-		    find_holders(info, &why->holders, NULL) == 0 && why->holders.n)
+		    find_holders(info, HOLDERS_CLOSELY, &why->holders, NULL) == 0 && why->holders.n)
 			return say_busy(info, why);
 		return err_while(&why->err, r, "unmapping %s", info->device);
 	}
 	if (info->via == VIA_FILE)
 		return clean_path(info, &why->err);
 	if (!is_forced)
-		return wait_until_gone(info, deadline_in_ms(END_MS), &why->err);
+		return 0; /* its process ended because the device had gone */
 	/* A file system of a device that only gives errors is of no use; whoever has it open keeps it. */
 	return holders_detach_mounts(info->device, &why->err);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mapping/privileges.h"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <seccomp.h>
@@ -22,7 +23,7 @@
 /* What serving, logging, the control socket and the C library's threads and memory need. */
 static const int allowed[] = {
 	/* files: chunks, the datastore opened again */
-	SCMP_SYS(openat), SCMP_SYS(open), SCMP_SYS(close), SCMP_SYS(read), SCMP_SYS(pread64),
+	SCMP_SYS(close), SCMP_SYS(read), SCMP_SYS(pread64),
 	SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(stat), SCMP_SYS(statx), SCMP_SYS(lseek),
 	SCMP_SYS(fcntl), SCMP_SYS(flock), SCMP_SYS(getdents64), SCMP_SYS(readlink), SCMP_SYS(readlinkat),
 	/* answers: FUSE, events, log */
@@ -56,6 +57,11 @@ static int filter_system_calls(struct err *err)
 	int r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(allowed); i++)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
+	/* Even where it stays root: only to be read, nothing made. */
+	const scmp_datum_t writing = O_ACCMODE | O_CREAT | O_TRUNC;
+	if (r == 0)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
+				     SCMP_A2(SCMP_CMP_MASKED_EQ, writing, O_RDONLY));
 	if (r == 0)
 		r = seccomp_load(filter);
 	seccomp_release(filter);
@@ -65,24 +71,36 @@ static int filter_system_calls(struct err *err)
 	return err_errno(err, r, "cannot set the system call filter");
 }
 
+int privileges_keep(uint64_t capabilities, struct err *err)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
+	for (size_t i = 0; i < ARRAY_LEN(data); i++)
+		data[i].effective = data[i].permitted = (uint32_t)(capabilities >> (32 * i));
+	if (syscall(SYS_capset, &header, data) < 0)
+		return err_errno(err, -errno, "cannot give up capabilities");
+	return 0;
+}
+
+int privileges_begin(uid_t uid, struct err *err)
+{
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return err_errno(err, -errno, "cannot give up new privileges");
+	return geteuid() == 0 && uid == 0 ? privileges_keep(0, err) : 0;
+}
+
+/* The C library does it for every thread, and the kernel takes the capabilities. */
 static int become(uid_t uid, gid_t gid, struct err *err)
 {
 	if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
 		return err_errno(err, -errno, "cannot become user %u", (unsigned)uid);
-	/* User 0 keeps its capabilities over setresuid(). */
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
-	if (syscall(SYS_capset, &header, none) < 0)
-		return err_errno(err, -errno, "cannot give up capabilities");
 	return 0;
 }
 
 int privileges_drop(uid_t uid, gid_t gid, struct err *err)
 {
 	const struct rlimit none = { 0 };
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return err_errno(err, -errno, "cannot give up new privileges");
-	if (geteuid() == 0) {
+	if (geteuid() == 0 && uid != 0) {
 		int r = become(uid, gid, err);
 		if (r < 0)
 			return r;

@@ -140,8 +140,41 @@ int registry_connect(const struct registry *registry, const char *name, int *ret
 	return 0;
 }
 
+static const char *const notes[] = { "name", "device" };
+
+/* "0123456789abcdef.device" beside "0123456789abcdef.sock" */
+static void note_path(const char *socket_name, const char *what, char ret[static SOCKET_NAME_SIZE])
+{
+	int id_len = (int)strcspn(socket_name, ".");
+	(void) snprintf(ret, SOCKET_NAME_SIZE, "%.*s.%s", id_len < 20 ? id_len : 20, socket_name, what);
+}
+
+/* A symbolic link: it holds any text and comes into being at once or not at all. */
+int registry_note(const struct registry *registry, const char *socket_name, const char *what,
+		  const char *text, struct err *err)
+{
+	char path[SOCKET_NAME_SIZE];
+	note_path(socket_name, what, path);
+	if (symlinkat(text, registry->fd, path) < 0)
+		return err_errno(err, -errno, "cannot note the %s %s in %s", what, text, registry->path);
+	return 0;
+}
+
+char *registry_noted(const struct registry *registry, const char *socket_name, const char *what)
+{
+	char path[SOCKET_NAME_SIZE], text[4096];
+	note_path(socket_name, what, path);
+	ssize_t n = readlinkat(registry->fd, path, text, sizeof text);
+	return n < 0 ? NULL : strndup(text, (size_t)n);
+}
+
 void registry_remove(const struct registry *registry, const char *name)
 {
+	for (size_t i = 0; i < ARRAY_LEN(notes); i++) {
+		char path[SOCKET_NAME_SIZE];
+		note_path(name, notes[i], path);
+		(void) unlinkat(registry->fd, path, 0);
+	}
 	(void) unlinkat(registry->fd, name, 0);
 }
 

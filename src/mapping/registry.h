@@ -32,10 +32,19 @@ int registry_sockets(const struct registry *registry, struct strv *ret, struct e
 int registry_listen(const struct registry *registry, char ret_name[static SOCKET_NAME_SIZE],
 		    int *ret_fd, struct err *err) MUST_CHECK;
 
-/* -ECONNREFUSED, -ENOENT: nobody listens there. */
+/* -ECONNREFUSED, -ENOENT: nobody listens there; -EAGAIN: it listens, and has not answered many others. */
 int registry_connect(const struct registry *registry, const char *name, int *ret_fd,
 		     struct err *err) MUST_CHECK;
 
+/*
+ * What others may know of a mapping without asking it: it may be stuck.  @what: "name", "device".
+ * registry_noted() gives NULL = it is not noted, or no memory; else given, free().
+ */
+int registry_note(const struct registry *registry, const char *socket_name, const char *what,
+		  const char *text, struct err *err) MUST_CHECK;
+char *registry_noted(const struct registry *registry, const char *socket_name, const char *what);
+
+/* The socket and what is noted of it. */
 void registry_remove(const struct registry *registry, const char *name);
 
 /* Removes the sockets nobody listens on. */

@@ -52,16 +52,9 @@ static int names_in_use(const struct registry *registry, struct strv *ret, struc
 	CLEANUP(strv_deinit) struct strv sockets = STRV_EMPTY;
 	int r = registry_sockets(registry, &sockets, err);
 	for (size_t i = 0; r == 0 && i < sockets.n; i++) {
-		CLEANUP(closep) int fd = -EBADF;
-		CLEANUP(json_freep) json_t *answer = NULL;
-		struct mapping_info info = MAPPING_INFO_EMPTY;
-		if (registry_connect(registry, sockets.items[i], &fd, NULL) < 0 ||
-		    control_ask(fd, json_pack("{s:s}", "do", "status"), deadline_in_ms(ANSWER_MS),
-				&answer, NULL) < 0 ||
-		    mapping_info_from_json(answer, &info, NULL) < 0)
-			continue;
-		r = strv_add(ret, info.name, err);
-		mapping_info_deinit(&info);
+		CLEANUP(freep) char *name = registry_noted(registry, sockets.items[i], "name");
+		if (name)
+			r = strv_add(ret, name, err);
 	}
 	return r;
 }
@@ -114,6 +107,10 @@ int server_register(struct server *server, const char *name, struct err *err)
 		r = choose_name(info, &taken, name, err);
 	if (r == 0)
 		r = registry_listen(&server->registry, server->socket_name, &server->listen_fd, err);
+	if (r == 0)
+		r = registry_note(&server->registry, server->socket_name, "name", info->name, err);
+	if (r == 0)
+		r = registry_note(&server->registry, server->socket_name, "device", info->device, err);
 	info->pid = getpid();
 	info->keeper_pid = server->served.keeper.pid;
 	return r;
