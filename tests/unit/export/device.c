@@ -38,6 +38,12 @@ struct loop device_attach(int backing_fd, const char *mark)
 	return loop;
 }
 
+void device_needed(int backing_fd)
+{
+	struct loop loop = device_attach(backing_fd, "probe");
+	loop_detach(&loop);
+}
+
 /* As losetup does it, who asks again when somebody was faster. */
 struct loop device_of_others(int backing_fd, const char *name)
 {

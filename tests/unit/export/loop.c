@@ -95,9 +95,7 @@ static void goes_with_its_process(void **state)
 	int ready[2], status;
 	unsigned number = 0;
 	CLEANUP(closep) int file = device_file(SIZE);
-	{
-		CLEANUP(loop_detach) struct loop probe = device_attach(file, "probe"); /* or skip here */
-	}
+	device_needed(file);
 	assert_int_equal(pipe(ready), 0);
 	pid_t child = fork();
 	assert_true(child >= 0);
@@ -127,9 +125,7 @@ static void many_at_once_get_one_each(void **state)
 	pid_t children[N_CHILDREN];
 	bool is_well = true;
 	CLEANUP(closep) int file = device_file(SIZE);
-	{
-		CLEANUP(loop_detach) struct loop probe = device_attach(file, "probe");
-	}
+	device_needed(file);
 	for (int i = 0; i < N_CHILDREN; i++) {
 		children[i] = fork();
 		if (children[i] != 0)
@@ -156,10 +152,8 @@ static void refuses_what_cannot_be_shown(void **state)
 {
 	struct loop loop = { .fd = 77 };
 	int fds[2];
-	{
-		CLEANUP(closep) int file = device_file(SIZE);
-		CLEANUP(loop_detach) struct loop probe = device_attach(file, "probe");
-	}
+	CLEANUP(closep) int file = device_file(SIZE);
+	device_needed(file);
 	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
 	int of_pipe = loop_attach(fds[0], "x", &loop, NULL);
 	(void) close(fds[0]);
