@@ -73,10 +73,10 @@ static int found_add(struct found_list *list, struct mapping_info *take_info, co
 }
 
 /* One that does not answer: what others may know of it. */
-static int describe_mute(enum mapping_state state, const char *name, const char *device, pid_t pid,
+static int describe_mute(enum mapping_state state, const char *name, const char *device,
 			 struct mapping_info *ret, struct err *err)
 {
-	struct mapping_info info = { .state = state, .pid = pid };
+	struct mapping_info info = { .state = state };
 	info.via = strncmp(device, "/dev/loop", 9) == 0 ? VIA_LOOP : VIA_FILE;
 	const struct { char **to; const char *from; } texts[] = {
 		{ &info.name, name }, { &info.device, device }, { &info.repository, "" }, { &info.ns, "" },
@@ -98,11 +98,16 @@ static int describe_silent(const struct registry *registry, const char *socket_n
 {
 	CLEANUP(freep) char *name = registry_noted(registry, socket_name, "name");
 	CLEANUP(freep) char *device = registry_noted(registry, socket_name, "device");
+	CLEANUP(freep) char *keeper = registry_noted(registry, socket_name, "keeper");
 	struct ucred peer = { 0 };
 	socklen_t len = sizeof peer;
+	int r = describe_mute(MAPPING_SILENT, name ? name : socket_name, device ? device : "", ret, err);
+	if (r < 0)
+		return r;
 	(void) getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len); /* without a connection: 0 */
-	return describe_mute(MAPPING_SILENT, name ? name : socket_name, device ? device : "", peer.pid, ret,
-			     err);
+	ret->pid = peer.pid;
+	ret->keeper_pid = keeper ? (pid_t)atoi(keeper) : 0;
+	return 0;
 }
 
 /* 1 = @ret is what it says, 0 = it went away this moment, -errno = it says nothing that can be understood. */
@@ -168,7 +173,7 @@ static bool is_dead_mount(const char *path)
 static int add_dead(struct found_list *list, const struct mntent *mount, struct err *err)
 {
 	struct mapping_info info = MAPPING_INFO_EMPTY;
-	int r = describe_mute(MAPPING_DEAD, mount->mnt_fsname, mount->mnt_dir, 0, &info, err);
+	int r = describe_mute(MAPPING_DEAD, mount->mnt_fsname, mount->mnt_dir, &info, err);
 	info.via = VIA_FILE;
 	return r < 0 ? r : found_add(list, &info, "", err);
 }

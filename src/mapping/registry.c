@@ -140,13 +140,12 @@ int registry_connect(const struct registry *registry, const char *name, int *ret
 	return 0;
 }
 
-static const char *const notes[] = { "name", "device" };
+static const char *const notes[] = { "name", "device", "keeper" };
 
 /* "0123456789abcdef.device" beside "0123456789abcdef.sock" */
 static void note_path(const char *socket_name, const char *what, char ret[static SOCKET_NAME_SIZE])
 {
-	int id_len = (int)strcspn(socket_name, ".");
-	(void) snprintf(ret, SOCKET_NAME_SIZE, "%.*s.%s", id_len < 20 ? id_len : 20, socket_name, what);
+	(void) snprintf(ret, SOCKET_NAME_SIZE, "%.16s.%s", socket_name, what);
 }
 
 /* A symbolic link: it holds any text and comes into being at once or not at all. */

@@ -37,7 +37,8 @@ int registry_connect(const struct registry *registry, const char *name, int *ret
 		     struct err *err) MUST_CHECK;
 
 /*
- * What others may know of a mapping without asking it: it may be stuck.  @what: "name", "device".
+ * What others may know of a mapping without asking it: it may be stuck.  @what: "name", "device", "keeper" (a
+ * process number).
  * registry_noted() gives NULL = it is not noted, or no memory; else given, free().
  */
 int registry_note(const struct registry *registry, const char *socket_name, const char *what,

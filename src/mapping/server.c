@@ -100,6 +100,10 @@ int server_register(struct server *server, const char *name, struct err *err)
 	CLEANUP(closep) int lock = -EBADF;
 	CLEANUP(strv_deinit) struct strv taken = STRV_EMPTY;
 	struct mapping_info *info = &server->served.info;
+	info->pid = getpid();
+	info->keeper_pid = server->served.keeper.pid;
+	char keeper[16];
+	(void) snprintf(keeper, sizeof keeper, "%d", (int)info->keeper_pid);
 	int r = registry_lock(&server->registry, &lock, err);
 	if (r == 0)
 		r = names_in_use(&server->registry, &taken, err);
@@ -111,8 +115,8 @@ int server_register(struct server *server, const char *name, struct err *err)
 		r = registry_note(&server->registry, server->socket_name, "name", info->name, err);
 	if (r == 0)
 		r = registry_note(&server->registry, server->socket_name, "device", info->device, err);
-	info->pid = getpid();
-	info->keeper_pid = server->served.keeper.pid;
+	if (r == 0)
+		r = registry_note(&server->registry, server->socket_name, "keeper", keeper, err);
 	return r;
 }
 

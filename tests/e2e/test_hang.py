@@ -3,10 +3,11 @@
 import glob
 import os
 import signal
+import subprocess
 
 import pytest
 
-from harness import (CHUNK, FAILED, PBSMAP, is_attached, open_fd, read_direct, sha256_of, wait_until)
+from harness import BUSY, CHUNK, FAILED, PBSMAP, is_attached, read_direct, sha256_of, wait_until
 from test_damage import ZEROS, chunk_path, digests
 
 SNAPSHOT = "vm/100/2024-06-03T00:00:00Z"
@@ -150,12 +151,13 @@ def test_the_keeper_has_no_rights_it_does_not_need(s, loop, golden):
 
 def test_a_mapped_page_without_a_descriptor_counts_as_busy(s, loop, golden):
     device = s.map(*golden.image(SNAPSHOT, ARCHIVE).arguments())
-    code = "import mmap, os, sys; fd = os.open(sys.argv[1], os.O_RDONLY); " \
-           "page = mmap.mmap(fd, 4096, prot=mmap.PROT_READ); os.close(fd); print(page[0], flush=True); sys.stdin.read()"
-    holder = s.start("/usr/bin/python3", "-c", code.replace("os.close(fd)", "os.closerange(3, 64)"), device)
+    code = "import mmap, os, signal, sys; fd = os.open(sys.argv[1], os.O_RDONLY); " \
+           "page = mmap.mmap(fd, 4096, prot=mmap.PROT_READ); os.closerange(3, 64); print(page[0], flush=True); " \
+           "signal.pause()"
+    holder = s.start("/usr/bin/python3", "-c", code, device, stdout=subprocess.PIPE)
     try:
-        with open_fd("/dev/null"):
-            result = s.fails(5, "unmap", device)
+        assert holder.stdout.readline()
+        result = s.fails(BUSY, "unmap", device)
         assert str(holder.pid) in result.err
     finally:
         holder.kill()
