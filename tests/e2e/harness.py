@@ -20,6 +20,7 @@ import uuid
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("PBSMAP_BUILD") or os.path.join(TOP, "build", "gcc")
 PBSMAP = os.environ.get("PBSMAP") or os.path.join(BUILD, "src", "pbsmap")
+IS_SANITIZED = os.path.basename(BUILD) in ("asan", "tsan")
 MKSTORE = os.environ.get("PBSMAP_MKSTORE") or os.path.join(BUILD, "tests", "tools", "mkstore")
 
 DONE, FAILED, USAGE, NOT_FOUND, REFUSED, BUSY, DAMAGED = range(7)

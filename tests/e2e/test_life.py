@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from harness import (BUSY, CHUNK, NOT_FOUND, PBSMAP, USAGE, is_attached, mounts_below, number_of, open_fd,
+from harness import (BUSY, CHUNK, IS_SANITIZED, NOT_FOUND, PBSMAP, USAGE, is_attached, mounts_below, number_of, open_fd,
                      sha256_of, wait_until)
 
 SNAPSHOT = "vm/100/2024-06-03T00:00:00Z"
@@ -65,18 +65,38 @@ def test_the_server_keeps_nothing_of_its_caller(s, device):
         assert not os.path.exists(target) or os.readlink(target) == "/dev/null"
 
 
+def statuses_of(pid):
+    """Of each thread: rights belong to threads."""
+    for path in glob.glob(f"/proc/{pid}/task/*/status"):
+        with open(path, encoding="utf-8") as rows:
+            yield dict(row.rstrip("\n").split(":\t", 1) for row in rows)
+
+
+def has_no_rights(status):
+    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == int(status["CapInh"], 16) == 0
+    assert status["NoNewPrivs"] == "1"
+    # What a sanitizer does is not in the list.
+    assert status["Seccomp"] == ("0" if IS_SANITIZED else "2")
+
+
+def test_the_server_of_roots_datastore_has_no_rights_left(s, store, image, loop):
+    device = s.map("--repository", store, SNAPSHOT, ARCHIVE)
+    assert os.stat(os.path.join(store, ".chunks")).st_uid == 0
+    statuses = list(statuses_of(s.mapping(device)["pid"]))
+    assert len(statuses) > 4
+    for status in statuses:
+        has_no_rights(status)
+
+
 def test_the_server_has_no_rights_left(s, store, image, loop):
     for top, _, _ in os.walk(store):
         os.chown(top, 34, 34)
     os.chmod(os.path.join(store, ".chunks"), 0o750)
     device = s.map("--repository", store, SNAPSHOT, ARCHIVE)
-    with open(f"/proc/{s.mapping(device)['pid']}/status", encoding="utf-8") as rows:
-        status = dict(row.rstrip("\n").split(":\t", 1) for row in rows)
-    assert set(status["Uid"].split()) == {"34"}
-    assert set(status["Gid"].split()) == {"34"}
-    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == int(status["CapInh"], 16) == 0
-    assert status["NoNewPrivs"] == "1"
-    assert status["Seccomp"] == "2"
+    for status in statuses_of(s.mapping(device)["pid"]):
+        assert set(status["Uid"].split()) == {"34"}
+        assert set(status["Gid"].split()) == {"34"}
+        has_no_rights(status)
     assert sha256_of(device, image.size) == image.sha256
     s.pbsmap("unmap", device)
 
