@@ -224,14 +224,22 @@ int mapping_info_from_json(const json_t *json, struct mapping_info *ret, struct 
 	return 0;
 }
 
+/* As many as surely fit into a packet; nobody reads more of them. */
+static json_t *some_to_json(const struct strv *v)
+{
+	enum { MOST = 400 }; /* names have up to 300 bytes */
+	const struct strv some = { v->items, v->n < MOST ? v->n : MOST, 0 };
+	return strv_to_json(&some);
+}
+
 json_t *failure_to_json(const struct failure *why)
 {
 	json_t *json = json_object();
 	int bad = !json;
 	bad |= json_object_set_new(json, "code", json_integer(why->err.code));
 	bad |= json_object_set_new(json, "message", text_to_json(why->err.msg));
-	bad |= json_object_set_new(json, "candidates", strv_to_json(&why->candidates));
-	bad |= json_object_set_new(json, "holders", strv_to_json(&why->holders));
+	bad |= json_object_set_new(json, "candidates", some_to_json(&why->candidates));
+	bad |= json_object_set_new(json, "holders", some_to_json(&why->holders));
 	if (!bad)
 		return json;
 	json_decref(json);

@@ -44,7 +44,7 @@ struct child {
 static void say_to_caller(void *user, const char *line)
 {
 	const struct child *child = user;
-	(void) control_send(child->fd, json_pack("{s:s%}", "say", line, strlen(line)), NULL);
+	(void) control_send(child->fd, json_pack("{s:o}", "say", text_to_json(line)), NULL);
 }
 
 static void say_to_log(void *user, const char *line)
@@ -138,9 +138,9 @@ static _Noreturn void child_main(int fd, const struct mapping_options *options, 
 static int take_message(const json_t *message, const struct repository_options *repository,
 			struct mapping_info *ret, struct failure *why)
 {
-	const json_t *said = json_object_get(message, "say");
+	CLEANUP(freep) char *said = text_from_json(json_object_get(message, "say"));
 	if (said) {
-		repository->say(repository->user, json_string_value(said));
+		repository->say(repository->user, said);
 		return 1;
 	}
 	const json_t *ready = json_object_get(message, "ready");

@@ -16,7 +16,7 @@ struct registry {
 
 #define REGISTRY_NONE ((struct registry){ .fd = -EBADF })
 
-/* Makes the directory where it is missing; another user's is refused (-EPERM). */
+/* Makes the directory where it is missing; another user's is refused to all but root (-EPERM). */
 int registry_open(struct registry *ret, struct err *err) MUST_CHECK;
 void registry_close(struct registry *registry);
 
