@@ -6,7 +6,11 @@
 int place_open(const struct options *options, struct place *ret, struct failure *why)
 {
 	int r = repository_namespace(&options->repository, &ret->ns, &why->err);
-	return r < 0 ? r : repository_open(&options->repository, &ret->source, why);
+	if (r == 0)
+		r = repository_open(&options->repository, &ret->source, why);
+	if (r == 0)
+		ret->source->only_looks = true; /* a list is no reason for a prune to fail */
+	return r;
 }
 
 void place_close(struct place *place)

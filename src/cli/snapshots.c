@@ -20,7 +20,7 @@ static void row_deinit(struct row *row)
 	archive_list_deinit(&row->archives);
 }
 
-/* A snapshot that is locked or damaged is still listed: that it is there is the news. */
+/* A snapshot that is damaged is still listed: that it is there is the news. */
 static int row_init(struct row *row, const struct place *place, struct err *err)
 {
 	const struct snapshot_info *info = row->info;

@@ -306,12 +306,12 @@ static int dir_open_snapshot(struct source *source, const char *ns, const struct
 	if (fd < 0)
 		return fd;
 	dir->snapshot_fd = fd;
-	int r = lock_snapshot(dir, ns, snapshot, err);
+	int r = source->only_looks ? 0 : lock_snapshot(dir, ns, snapshot, err);
 	if (r < 0)
 		return r;
 	if (is_finished(fd))
 		return 0;
-	/* Was it removed before it was locked?  A directory without a name has no links. */
+	/* Was it removed after it was found?  A directory without a name has no links. */
 	struct stat st;
 	if (fstat(fd, &st) == 0 && st.st_nlink == 0)
 		return err_set(err, -ENOENT, "snapshot %s is being removed", text);

@@ -211,7 +211,9 @@ static int fault_list_snapshots(struct source *source, const char *ns, const str
 static int fault_open_snapshot(struct source *source, const char *ns,
 			       const struct snapshot *snapshot, struct err *err)
 {
-	return source_open_snapshot(fault_of(source)->inner, ns, snapshot, err);
+	struct source *inner = fault_of(source)->inner;
+	inner->only_looks = source->only_looks;
+	return source_open_snapshot(inner, ns, snapshot, err);
 }
 
 static int fault_read_blob(struct source *source, const char *name, uint8_t **ret, size_t *ret_len,

@@ -108,6 +108,7 @@ struct source {
 	unsigned n_origins; /* who may be asked for a chunk in turn; 0 means 1 */
 	uid_t uid;	    /* whose the chunks are: enough rights to read them */
 	gid_t gid;
+	bool only_looks;    /* set by the caller: a snapshot is opened for a list, and not locked */
 	struct strv notes;  /* what set-up calls found that a user should know; one line each */
 };
 
@@ -136,7 +137,7 @@ int source_list_snapshots(struct source *source, const char *ns, const struct gr
  * source_open_snapshot - what the later calls are about; keeps it from being removed
  *
  * Holds a shared lock on the snapshot, where the kind of source has one, until source_close() or
- * until another one is opened.
+ * until another one is opened; none where the source only looks.
  *
  * Errors:  -ENOENT  no such snapshot
  *          -EBUSY   somebody removes or writes it

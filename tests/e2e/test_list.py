@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What there is: namespaces, groups, snapshots, files, mappings; for people and as JSON."""
+import fcntl
 import os
 import re
 
 import pytest
 
 from golden import SETS
-from harness import PBSMAP
+from harness import PBSMAP, open_fd
 
 SNAPSHOT = "vm/100/2024-06-03T00:00:00Z"
 
@@ -48,6 +49,16 @@ def test_snapshots_of_one_group(s, at):
     out = s.pbsmap("snapshots", *at, "vm/100").out
     expected = [snapshot for snapshot in snapshots_of("") if snapshot.startswith("vm/100/")]
     assert sorted(re.findall(r"\S+/\S+/\S+Z", out)) == expected
+
+
+def test_a_locked_snapshot_is_listed_like_any_other(s, store):
+    # Removed or written just now: whoever only looks needs no lock, and takes none away from anybody.
+    commands = [["snapshots", "vm/100", "--json"], ["files", SNAPSHOT, "--json"]]
+    before = [s.pbsmap(*command, "--repository", store).json for command in commands]
+    with open_fd(os.path.join(store, SNAPSHOT)) as fd:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        assert [s.pbsmap(*command, "--repository", store).json for command in commands] == before
+    assert all(row["size"] for row in before[0])
 
 
 def test_files(s, at):

@@ -393,6 +393,24 @@ static void refuses_a_snapshot_that_somebody_removes(void **state)
 	expect(source_open_snapshot(source, "", &snapshot, &err), &err, 0, NULL);
 }
 
+static void locks_nothing_where_it_only_looks(void **state)
+{
+	struct store *s = *state;
+	put_text(s->fd, "vm/100/" DAY(1) "/index.json.blob", "manifest");
+	struct snapshot snapshot = snapshot_of("vm/100/" DAY(1));
+	CLEANUP(source_closep) struct source *source = open_dir(s->path);
+	CLEANUP(closep) int fd = open_again(s, "vm/100/" DAY(1));
+	CLEANUP(freep) uint8_t *data = NULL;
+	size_t len = 0;
+	source->only_looks = true;
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	assert_int_equal(source_open_snapshot(source, "", &snapshot, NULL), 0);
+	assert_int_equal(source_read_blob(source, "index.json.blob", &data, &len, NULL), 0);
+	assert_string_equal((char *)data, "manifest");
+	assert_int_equal(flock(fd, LOCK_UN), 0);
+	assert_true(can_lock(fd, LOCK_EX));
+}
+
 static void reads_files_and_refuses_what_is_none(void **state)
 {
 	struct store *s = *state;
@@ -733,6 +751,7 @@ int main(void)
 		STORE_TEST(opens_only_a_snapshot_that_is_finished),
 		STORE_TEST(keeps_the_open_snapshot_from_being_removed),
 		STORE_TEST(refuses_a_snapshot_that_somebody_removes),
+		STORE_TEST(locks_nothing_where_it_only_looks),
 		STORE_TEST(reads_files_and_refuses_what_is_none),
 		STORE_TEST(copies_an_index_behind_what_is_there),
 		STORE_TEST(gives_every_chunk_of_the_golden_datastore),

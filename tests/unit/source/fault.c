@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "source/fault.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 
 #include "source/dir.h"
 #include "store.h"
@@ -243,6 +245,12 @@ static void reads_and_lists_what_the_inner_source_has(void **state)
 	assert_int_equal(source_read_blob(fault, "index.json.blob", &data, &len, NULL), 0);
 	assert_string_equal((char *)data, text);
 	assert_int_equal(source_copy_index(fault, "index.json.blob", -1, &copied, NULL), -EBADF);
+
+	CLEANUP(closep) int fd = openat(s->fd, "ns/a/vm/100/2024-01-01T00:00:00Z", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), -1);
+	fault->only_looks = true;
+	assert_int_equal(source_open_snapshot(fault, "a", &snapshots.items[0].snapshot, NULL), 0);
+	assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
 }
 
 int main(void)
