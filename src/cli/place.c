@@ -8,9 +8,12 @@ int place_open(const struct options *options, struct place *ret, struct failure 
 	int r = repository_namespace(&options->repository, &ret->ns, &why->err);
 	if (r == 0)
 		r = repository_open(&options->repository, &ret->source, why);
-	if (r == 0)
-		ret->source->only_looks = true; /* a list is no reason for a prune to fail */
-	return r;
+	if (r < 0)
+		return r;
+	ret->source->only_looks = true; /* a list is no reason for a prune to fail */
+	for (size_t i = 0; i < ret->source->notes.n; i++)
+		repository_say(&options->repository, "%s", ret->source->notes.items[i]);
+	return 0;
 }
 
 void place_close(struct place *place)

@@ -31,6 +31,8 @@ struct source_dir {
 	struct chunk_dir *chunks;
 	int snapshot_fd; /* the open snapshot; -EBADF = none */
 	struct snapshot_lock lock;
+	struct server_store store;
+	bool is_store_unknown; /* the server's configuration cannot be read */
 };
 
 static struct source_dir *dir_of(struct source *source)
@@ -277,19 +279,35 @@ static int dir_list_snapshots(struct source *source, const char *ns, const struc
 
 /* -- one snapshot ---------------------------------------------------------------------------- */
 
+static const char *words_for(enum snapshot_locked locked)
+{
+	switch (locked) {
+	case SNAPSHOT_LOCKED_NO_FILE:
+		return "warning: the server's own lock file cannot be opened: a prune on this host may remove the "
+		       "snapshot while it is in use";
+	case SNAPSHOT_LOCKED_NOTHING:
+		return "warning: the file system of the datastore has no locks: a prune may remove the snapshot while it "
+		       "is in use";
+	case SNAPSHOT_LOCKED_HERE:
+		return "warning: the datastore is on a network file system: a prune on another host may remove the "
+		       "snapshot while it is in use";
+	default:
+		return NULL;
+	}
+}
+
 static int lock_snapshot(struct source_dir *dir, const char *ns, const struct snapshot *snapshot,
 			 struct err *err)
 {
-	CLEANUP(freep) char *store = NULL;
-	int r = server_store_name(&server_paths_default, dir->path, &store, err);
-	if (r < 0)
-		return r;
-	r = snapshot_lock_take(&server_paths_default, dir->snapshot_fd, store, ns, snapshot,
-			       &dir->lock, err);
-	if (r <= 0)
-		return r;
-	return strv_add(&dir->source.notes, "the server's own lock file cannot be opened: a prune on this "
-			"host may remove the snapshot while it is in use", err);
+	int r = snapshot_lock_take(&server_paths_default, dir->snapshot_fd, dir->store.name, ns, snapshot,
+				   &dir->lock, err);
+	const char *words = r < 0 ? NULL : words_for((enum snapshot_locked)r);
+	if (words)
+		r = strv_add(&dir->source.notes, words, err);
+	if (r >= 0 && dir->is_store_unknown)
+		r = strv_add(&dir->source.notes, "warning: the configuration of this host's server cannot be read: if it has "
+			     "this datastore, a prune may remove the snapshot while it is in use", err);
+	return r < 0 ? r : 0;
 }
 
 static int dir_open_snapshot(struct source *source, const char *ns, const struct snapshot *snapshot,
@@ -379,6 +397,18 @@ static const struct source_ops dir_ops = {
 	.shutdown = dir_shutdown,
 };
 
+/* Its server refuses reads; we do not: whoever reads the directory itself may have to do it just then. */
+static int ask_server(struct source_dir *dir, struct err *err)
+{
+	CLEANUP(buf_deinit) struct buf note = BUF_EMPTY;
+	dir->is_store_unknown = server_store_find(&server_paths_default, dir->path, &dir->store) > 0;
+	if (!*dir->store.maintenance)
+		return 0;
+	int r = buf_printf(&note, err, "warning: the server has the datastore %s in maintenance mode '%s': it may "
+			   "change or go away while it is read", dir->store.name, dir->store.maintenance);
+	return r < 0 ? r : strv_add(&dir->source.notes, note.data, err);
+}
+
 static int dir_init(struct source_dir *dir, const char *path, struct err *err)
 {
 	/* The server process works in "/": from here on the path is absolute. */
@@ -398,9 +428,10 @@ static int dir_init(struct source_dir *dir, const char *path, struct err *err)
 	int r = buf_printf(&chunks, err, "%s/.chunks", dir->path);
 	if (r == 0)
 		r = chunk_dir_open(chunks.data, &dir->chunks, err);
-	if (r == 0)
-		chunk_dir_owner(dir->chunks, &dir->source.uid, &dir->source.gid);
-	return r;
+	if (r < 0)
+		return r;
+	chunk_dir_owner(dir->chunks, &dir->source.uid, &dir->source.gid);
+	return ask_server(dir, err);
 }
 
 int source_dir_open(const char *path, struct source **ret, struct err *err)

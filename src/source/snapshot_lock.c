@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "crypto/sha256.h"
 #include "util/buf.h"
@@ -23,7 +24,7 @@ const struct server_paths server_paths_default = {
 
 /* One section of the configuration: "datastore: NAME", then indented "key value" lines. */
 struct section {
-	char name[SAFE_ID_MAX + 1];
+	struct server_store store;
 	char path[4096];
 	bool is_removable;
 };
@@ -35,12 +36,23 @@ static bool is_at(const struct server_paths *paths, const struct section *sectio
 	char mounted[8192];
 	const char *at = section->path;
 	if (section->is_removable) {
-		(void) snprintf(mounted, sizeof mounted, "%s/%s", paths->removable, section->name);
+		(void) snprintf(mounted, sizeof mounted, "%s/%s", paths->removable, section->store.name);
 		at = mounted;
 	}
 	struct stat st;
-	return section->name[0] && at[0] && stat(at, &st) == 0 && st.st_dev == wanted->st_dev &&
+	return section->store.name[0] && at[0] && stat(at, &st) == 0 && st.st_dev == wanted->st_dev &&
 	       st.st_ino == wanted->st_ino;
+}
+
+/* "offline", or "type=offline,message=…": only the modes in which the server itself refuses reads. */
+static void note_maintenance(struct server_store *store, const char *value)
+{
+	static const char *const modes[] = { "offline", "delete", "unmount", "s3-refresh" };
+	if (strncmp(value, "type=", 5) == 0)
+		value += 5;
+	for (size_t i = 0; i < ARRAY_LEN(modes); i++)
+		if (strcspn(value, ",") == strlen(modes[i]) && strncmp(value, modes[i], strlen(modes[i])) == 0)
+			(void) snprintf(store->maintenance, sizeof store->maintenance, "%s", modes[i]);
 }
 
 /* A line inside a section. */
@@ -51,6 +63,8 @@ static void section_note(struct section *section, const char *line)
 		(void) snprintf(section->path, sizeof section->path, "%s", line + 5);
 	else if (strncmp(line, "backing-device ", 15) == 0)
 		section->is_removable = true;
+	else if (strncmp(line, "maintenance-mode ", 17) == 0)
+		note_maintenance(&section->store, line + 17);
 }
 
 static bool find_section(const struct server_paths *paths, char *text, const struct stat *wanted,
@@ -71,26 +85,26 @@ static bool find_section(const struct server_paths *paths, char *text, const str
 			continue; /* what is indented below is none of ours */
 		const char *name = line + 10 + strspn(line + 10, " \t");
 		if (is_safe_id(name))
-			(void) snprintf(ret->name, sizeof ret->name, "%s", name);
+			(void) snprintf(ret->store.name, sizeof ret->store.name, "%s", name);
 	}
 	return is_at(paths, ret, wanted);
 }
 
-int server_store_name(const struct server_paths *paths, const char *path, char **ret, struct err *err)
+int server_store_find(const struct server_paths *paths, const char *path, struct server_store *ret)
 {
-	*ret = NULL;
+	*ret = (struct server_store){ 0 };
 	struct stat st;
 	if (stat(paths->run_dir, &st) < 0 || stat(path, &st) < 0)
 		return 0;
 	CLEANUP(freep) uint8_t *text = NULL;
 	size_t len;
-	if (read_file_at(AT_FDCWD, paths->config, O_NONBLOCK, CONFIG_MAX, &text, &len, NULL) < 0)
-		return 0; /* not ours to read, or not there: as if there were no server */
+	int r = read_file_at(AT_FDCWD, paths->config, O_NONBLOCK, CONFIG_MAX, &text, &len, NULL);
+	if (r < 0)
+		return r != -ENOENT; /* a server that has no datastore yet */
 	struct section section;
-	if (!find_section(paths, (char *)text, &st, &section))
-		return 0;
-	*ret = strdup(section.name);
-	return *ret ? 0 : err_set(err, -ENOMEM, "no memory");
+	if (find_section(paths, (char *)text, &st, &section))
+		*ret = section.store;
+	return 0;
 }
 
 /* Too long for a file name: its beginning, its end, and a digest of the text it stands for. */
@@ -131,13 +145,14 @@ int server_lock_name(const char *snapshot, char *ret, size_t ret_len, struct err
 	return 0;
 }
 
+/* 0 = locked; 1 = there are no locks: a file system without, or a server of it that is not there. */
 static int lock_shared(int fd, const struct snapshot *snapshot, struct err *err)
 {
 	while (flock(fd, LOCK_SH | LOCK_NB) < 0) {
 		if (errno == EINTR)
 			continue;
 		if (errno != EWOULDBLOCK)
-			return 0; /* a file system without locks: nobody else can take one either */
+			return 1;
 		char text[SNAPSHOT_TEXT_SIZE];
 		snapshot_format(snapshot, text);
 		return err_set(err, -EBUSY, "snapshot %s is locked: somebody writes or removes it", text);
@@ -170,6 +185,24 @@ static int open_dir_below(int dir_fd, const char *name, const struct stat *owner
 	return fd < 0 ? -errno : fd;
 }
 
+/* One that is there stays as it is: only the server's own file is a lock, whatever others link to it. */
+static int open_or_make(int dir_fd, const char *name, const struct stat *owner)
+{
+	const int flags = O_RDWR | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+	CLEANUP(closep) int fd = openat(dir_fd, name, flags);
+	bool is_new = fd < 0 && errno == ENOENT;
+	if (is_new)
+		fd = openat(dir_fd, name, flags | O_CREAT | O_EXCL, LOCK_FILE_MODE);
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_nlink > 1)
+		return -EMLINK;
+	if (is_new && (fchmod(fd, LOCK_FILE_MODE) < 0 || own_as(fd, owner) < 0))
+		return -EPERM;
+	return steal_fd(&fd);
+}
+
 /* @path component by component, made where they are missing; the file at its end.  -errno. */
 static int open_lock_file(int run_fd, char *path, const struct stat *owner)
 {
@@ -183,18 +216,7 @@ static int open_lock_file(int run_fd, char *path, const struct stat *owner)
 		dir = next;
 		name = strsep(&rest, "/");
 	}
-	int fd = openat(dir, name, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC,
-			LOCK_FILE_MODE);
-	if (fd < 0)
-		return -errno;
-	struct stat st;
-	if (fstat(fd, &st) == 0 && (st.st_mode & 0777) != LOCK_FILE_MODE)
-		(void) fchmod(fd, LOCK_FILE_MODE);
-	if (fstat(fd, &st) == 0 && st.st_uid != owner->st_uid && own_as(fd, owner) < 0) {
-		(void) close(fd);
-		return -EPERM;
-	}
-	return fd;
+	return open_or_make(dir, name, owner);
 }
 
 /* "locks/STORE/a:b/NAME" */
@@ -213,7 +235,7 @@ static int lock_path(const char *store, const char *ns, const struct snapshot *s
 	return buf_printf(ret, err, "locks/%s/%s%s%s", store, joined, *joined ? "/" : "", name);
 }
 
-/* 0 = locked; 1 = the file cannot be opened by us. */
+/* 0 = locked; 1 = the file cannot be opened by us, or not be locked. */
 static int lock_server_file(const struct server_paths *paths, const char *store, const char *ns,
 			    const struct snapshot *snapshot, int *ret_fd, struct err *err)
 {
@@ -230,10 +252,12 @@ static int lock_server_file(const struct server_paths *paths, const char *store,
 		if (!walked)
 			return err_set(err, -ENOMEM, "no memory");
 		CLEANUP(closep) int fd = open_lock_file(run, walked, &owner);
+		if (fd == -EEXIST)
+			continue; /* somebody else made it meanwhile */
 		if (fd < 0)
 			return 1;
 		r = lock_shared(fd, snapshot, err);
-		if (r < 0)
+		if (r != 0)
 			return r;
 		/* Whoever held it may have deleted the file: then it locks nothing any more. */
 		struct stat here, there;
@@ -246,6 +270,25 @@ static int lock_server_file(const struct server_paths *paths, const char *store,
 	return err_set(err, -EBUSY, "the lock file of the snapshot is deleted again and again");
 }
 
+/* Source: linux/magic.h.  FUSE is not among them: that may be a disk of this host as well. */
+static bool is_on_network(int fd)
+{
+	static const uint32_t kinds[] = {
+		0x6969,	    /* NFS */
+		0xff534d42, /* CIFS */
+		0xfe534d42, /* SMB2 */
+		0x517b,	    /* SMB */
+		0x00c36400, /* Ceph */
+		0x01021997, /* 9P */
+		0x5346414f, /* AFS */
+	};
+	struct statfs st;
+	for (size_t i = 0; fstatfs(fd, &st) == 0 && i < ARRAY_LEN(kinds); i++)
+		if ((uint32_t)st.f_type == kinds[i])
+			return true;
+	return false;
+}
+
 int snapshot_lock_take(const struct server_paths *paths, int dir_fd, const char *store,
 		       const char *ns, const struct snapshot *snapshot, struct snapshot_lock *ret,
 		       struct err *err)
@@ -253,15 +296,20 @@ int snapshot_lock_take(const struct server_paths *paths, int dir_fd, const char 
 	int r = lock_shared(dir_fd, snapshot, err);
 	if (r < 0)
 		return r;
+	enum snapshot_locked locked = r ? SNAPSHOT_LOCKED_NOTHING : SNAPSHOT_LOCKED;
+	if (r == 0 && is_on_network(dir_fd))
+		locked = SNAPSHOT_LOCKED_HERE;
 	int file_fd = -EBADF;
-	if (store)
+	if (*store) {
 		r = lock_server_file(paths, store, ns, snapshot, &file_fd, err);
+		locked = r ? SNAPSHOT_LOCKED_NO_FILE : SNAPSHOT_LOCKED;
+	}
 	if (r < 0) {
 		(void) flock(dir_fd, LOCK_UN);
 		return r;
 	}
 	*ret = (struct snapshot_lock){ .dir_fd = dir_fd, .file_fd = file_fd };
-	return r;
+	return (int)locked;
 }
 
 void snapshot_lock_release(struct snapshot_lock *lock)

@@ -25,24 +25,34 @@ struct server_paths {
 
 extern const struct server_paths server_paths_default;
 
-/**
- * server_store_name - what the server of this host calls the datastore at @path
- *
- * @ret:  NULL = it does not know it, or there is no server here; else given, free()
- */
-int server_store_name(const struct server_paths *paths, const char *path, char **ret,
-		      struct err *err) MUST_CHECK;
+/* What the server of this host says of a datastore. */
+struct server_store {
+	char name[SAFE_ID_MAX + 1]; /* "" = it does not know it, or there is no server here */
+	char maintenance[16];	    /* "offline", …: it refuses to read it now; "" = it does not */
+};
+
+/* 0; 1 = there is a server, but its configuration cannot be read: @ret is empty then. */
+int server_store_find(const struct server_paths *paths, const char *path,
+		      struct server_store *ret) MUST_CHECK;
 
 /* "vm-100-2024\x2d01…": the name of a lock file, below @ret_len bytes.  -ENAMETOOLONG. */
 int server_lock_name(const char *snapshot, char *ret, size_t ret_len, struct err *err) MUST_CHECK;
+
+/* What was locked, and who may remove the snapshot all the same. */
+enum snapshot_locked {
+	SNAPSHOT_LOCKED,
+	SNAPSHOT_LOCKED_NO_FILE, /* not the server's lock file: we may not open it */
+	SNAPSHOT_LOCKED_NOTHING, /* the file system of the datastore has no locks, there is no lock file */
+	SNAPSHOT_LOCKED_HERE,	 /* the datastore is on the network: a server elsewhere sees no lock */
+};
 
 /**
  * snapshot_lock_take - without waiting
  *
  * @dir_fd:  the snapshot's directory, open for reading; must outlive the lock
- * @store:   as server_store_name() gives it; NULL = only the directory
+ * @store:   as server_store_find() gives it; "" = only the directory
  *
- * Returns: 1 = only the directory is locked, although the server has a lock file: we may not open it
+ * Returns: enum snapshot_locked
  * Errors:  -EBUSY  somebody writes or removes it
  */
 int snapshot_lock_take(const struct server_paths *paths, int dir_fd, const char *store,

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from golden import SETS
-from harness import PBSMAP, open_fd
+from harness import NOT_FOUND, PBSMAP, open_fd
 
 SNAPSHOT = "vm/100/2024-06-03T00:00:00Z"
 
@@ -59,6 +59,31 @@ def test_a_locked_snapshot_is_listed_like_any_other(s, store):
         fcntl.flock(fd, fcntl.LOCK_EX)
         assert [s.pbsmap(*command, "--repository", store).json for command in commands] == before
     assert all(row["size"] for row in before[0])
+
+
+SERVER = """
+mount -t tmpfs none /run
+mount -t tmpfs none /etc
+mkdir /run/proxmox-backup /etc/proxmox-backup
+printf 'datastore: main\\n\\tpath %s\\n\\tmaintenance-mode offline,message=moving\\n' "$1" >/etc/proxmox-backup/datastore.cfg
+shift
+status=0; "$@" || status=$?
+find /run/proxmox-backup -mindepth 1
+exit $status
+"""
+
+
+def test_on_a_servers_host(s, root, store):
+    """It is said that the server refuses reads; a list leaves no lock file, a mapping does."""
+    on_server = ["unshare", "--mount", "sh", "-euc", SERVER, "sh", store, PBSMAP]
+    for command in (["snapshots"], ["groups"], ["files", SNAPSHOT]):
+        result = s.run(*on_server, *command, "--repository", store)
+        assert "datastore main in maintenance mode 'offline'" in result.err
+        assert "proxmox-backup" not in result.out
+    result = s.run(*on_server, "map", "--repository", store, SNAPSHOT, "no-such.img", check=False)
+    assert result.status == NOT_FOUND
+    assert "datastore main in maintenance mode 'offline'" in result.err
+    assert r"/locks/main/vm-100-2024\x2d06\x2d03T00\x3a00\x3a00Z" in result.out
 
 
 def test_files(s, at):

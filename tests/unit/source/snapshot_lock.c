@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 
 #include "store.h"
 #include "unit.h"
@@ -26,10 +27,22 @@
  */
 static int n_deletes_left, run_fd = -EBADF;
 static const char *delete_path;
+static int flock_errno;	  /* 0 = flock() works */
+static uint32_t fs_type; /* 0 = what it is */
+
+int fstatfs(int fd, struct statfs *ret)
+{
+	int r = (int)syscall(SYS_fstatfs, fd, ret);
+	if (r == 0 && fs_type)
+		ret->f_type = fs_type;
+	return r;
+}
 
 int flock(int fd, int how)
 {
-	int r = (int)syscall(SYS_flock, fd, how);
+	int r = flock_errno ? -1 : (int)syscall(SYS_flock, fd, how);
+	if (flock_errno)
+		errno = flock_errno;
 	struct stat st;
 	if (n_deletes_left > 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
 		assert_int_equal(unlinkat(run_fd, delete_path, 0), 0);
@@ -134,10 +147,42 @@ static void knows_a_datastore_by_the_servers_configuration(void **state)
 					*c == '@' ? s->top : c);
 		}
 		put_text(s->top_fd, "datastore.cfg", text);
-		CLEANUP(freep) char *name = NULL;
-		assert_int_equal(server_store_name(&places.paths, s->path, &name, NULL), 0);
-		if (!rows[i].want != !name || (name && strcmp(name, rows[i].want) != 0))
-			fail_msg("%s, not %s: %s", name, rows[i].want, rows[i].config);
+		struct server_store store;
+		assert_int_equal(server_store_find(&places.paths, s->path, &store), 0);
+		if (strcmp(store.name, rows[i].want ? rows[i].want : "") != 0)
+			fail_msg("%s, not %s: %s", store.name, rows[i].want, rows[i].config);
+		assert_string_equal(store.maintenance, "");
+	}
+}
+
+static void knows_when_the_server_refuses_reads(void **state)
+{
+	struct store *s = *state;
+	struct places places;
+	find_places(s, &places);
+	put_dir(s->top_fd, "run");
+	const struct {
+		const char *value, *want;
+	} rows[] = {
+		{ "offline", "offline" },
+		{ "type=offline", "offline" },
+		{ "type=delete,message=gone soon", "delete" },
+		{ "unmount,message=\"type=offline\"", "unmount" },
+		{ "s3-refresh", "s3-refresh" },
+		{ "read-only", "" },
+		{ "type=read-only,message=offline", "" },
+		{ "offline2", "" },
+		{ "", "" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char text[256];
+		struct server_store store;
+		(void) snprintf(text, sizeof text, "datastore: x\n\tmaintenance-mode delete\n\n"
+				"datastore: main\n\tmaintenance-mode %s\n\tpath %s\n", rows[i].value, s->path);
+		put_text(s->top_fd, "datastore.cfg", text);
+		assert_int_equal(server_store_find(&places.paths, s->path, &store), 0);
+		assert_string_equal(store.name, "main");
+		assert_string_equal(store.maintenance, rows[i].want);
 	}
 }
 
@@ -145,19 +190,33 @@ static void knows_no_name_where_there_is_no_server(void **state)
 {
 	struct store *s = *state;
 	struct places places;
-	char text[128], *name = NULL;
+	struct server_store store;
+	char text[128];
 	find_places(s, &places);
 	(void) snprintf(text, sizeof text, "datastore: a\n\tpath %s\n", s->path);
 	put_text(s->top_fd, "datastore.cfg", text);
-	assert_int_equal(server_store_name(&places.paths, s->path, &name, NULL), 0);
-	assert_null(name);
+	assert_int_equal(server_store_find(&places.paths, s->path, &store), 0);
+	assert_string_equal(store.name, "");
 	put_dir(s->top_fd, "run");
 	assert_int_equal(unlinkat(s->top_fd, "datastore.cfg", 0), 0);
-	assert_int_equal(server_store_name(&places.paths, s->path, &name, NULL), 0);
-	assert_null(name);
+	assert_int_equal(server_store_find(&places.paths, s->path, &store), 0);
+	assert_string_equal(store.name, "");
 	put_fifo(s->top_fd, "datastore.cfg");
-	assert_int_equal(server_store_name(&places.paths, s->path, &name, NULL), 0);
-	assert_null(name);
+	assert_int_equal(server_store_find(&places.paths, s->path, &store), 0);
+	assert_string_equal(store.name, "");
+}
+
+static void tells_a_configuration_that_cannot_be_read_from_none(void **state)
+{
+	struct store *s = *state;
+	struct places places;
+	struct server_store store;
+	find_places(s, &places);
+	put_dir(s->top_fd, "datastore.cfg");
+	assert_int_equal(server_store_find(&places.paths, s->path, &store), 0);
+	put_dir(s->top_fd, "run");
+	assert_int_equal(server_store_find(&places.paths, s->path, &store), 1);
+	assert_string_equal(store.name, "");
 }
 
 /* -- locks -- */
@@ -218,7 +277,7 @@ static void locks_the_directory_where_there_is_no_server(void **state)
 	struct store *s = *state;
 	struct scene scene;
 	begin(s, &scene);
-	assert_int_equal(take(&scene, NULL, NULL), 0);
+	assert_int_equal(take(&scene, "", NULL), 0);
 	assert_int_equal(scene.lock.file_fd, -EBADF);
 	assert_true(can_lock(s->fd, "vm/100/" TIME, LOCK_SH));
 	assert_false(can_lock(s->fd, "vm/100/" TIME, LOCK_EX));
@@ -337,7 +396,7 @@ static void says_when_the_servers_file_cannot_be_opened(void **state)
 			put_link(s->top_fd, rows[i].path, rows[i].link_to);
 		else
 			put_text(s->top_fd, rows[i].path, "");
-		assert_int_equal(take(&scene, "main", NULL), 1);
+		assert_int_equal(take(&scene, "main", NULL), SNAPSHOT_LOCKED_NO_FILE);
 		assert_int_equal(scene.lock.file_fd, -EBADF);
 		assert_false(can_lock(s->fd, "vm/100/" TIME, LOCK_EX));
 		assert_true(can_lock(s->top_fd, "other/file", LOCK_EX));
@@ -347,8 +406,69 @@ static void says_when_the_servers_file_cannot_be_opened(void **state)
 	struct scene scene;
 	begin(s, &scene);
 	(void) strcat(scene.places.run_dir, "/nothing");
-	assert_int_equal(take(&scene, "main", NULL), 1);
+	assert_int_equal(take(&scene, "main", NULL), SNAPSHOT_LOCKED_NO_FILE);
 	end(&scene);
+}
+
+static void leaves_a_lock_file_that_is_there_as_it_is(void **state)
+{
+	struct store *s = *state;
+	struct scene scene;
+	struct stat st;
+	begin(s, &scene);
+	put_text(scene.run_fd, LOCK_FILE, "");
+	assert_int_equal(fchmodat(scene.run_fd, LOCK_FILE, 0640, 0), 0);
+	if (geteuid() == 0)
+		assert_int_equal(fchownat(scene.run_fd, LOCK_FILE, 7, 8, 0), 0);
+	assert_int_equal(take(&scene, "main", NULL), SNAPSHOT_LOCKED);
+	assert_false(can_lock(scene.run_fd, LOCK_FILE, LOCK_EX));
+	assert_int_equal(fstatat(scene.run_fd, LOCK_FILE, &st, 0), 0);
+	assert_int_equal(st.st_mode, S_IFREG | 0640);
+	if (geteuid() == 0)
+		assert_true(st.st_uid == 7 && st.st_gid == 8);
+	snapshot_lock_release(&scene.lock);
+
+	/* A second name: whose file is that? */
+	assert_int_equal(linkat(scene.run_fd, LOCK_FILE, s->top_fd, "other", 0), 0);
+	assert_int_equal(take(&scene, "main", NULL), SNAPSHOT_LOCKED_NO_FILE);
+	assert_int_equal(scene.lock.file_fd, -EBADF);
+	snapshot_lock_release(&scene.lock);
+	assert_int_equal(unlinkat(scene.run_fd, LOCK_FILE, 0), 0);
+	put_fifo(scene.run_fd, LOCK_FILE);
+	assert_int_equal(take(&scene, "main", NULL), SNAPSHOT_LOCKED_NO_FILE);
+	end(&scene);
+}
+
+static void says_when_nobody_can_see_the_lock(void **state)
+{
+	struct store *s = *state;
+	const struct {
+		int flock_errno;
+		uint32_t fs_type;
+		const char *store;
+		enum snapshot_locked want;
+	} rows[] = {
+		{ 0, 0, "", SNAPSHOT_LOCKED },
+		{ ENOLCK, 0, "", SNAPSHOT_LOCKED_NOTHING },
+		{ EOPNOTSUPP, 0x6969, "", SNAPSHOT_LOCKED_NOTHING },
+		{ ENOLCK, 0, "main", SNAPSHOT_LOCKED_NO_FILE }, /* the lock file cannot be locked either */
+		{ 0, 0x6969, "", SNAPSHOT_LOCKED_HERE },
+		{ 0, 0xfe534d42, "", SNAPSHOT_LOCKED_HERE },
+		{ 0, 0x6969, "main", SNAPSHOT_LOCKED }, /* the server is on this host */
+		{ 0, 0x65735546, "", SNAPSHOT_LOCKED }, /* FUSE */
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct scene scene;
+		begin(s, &scene);
+		flock_errno = rows[i].flock_errno;
+		fs_type = rows[i].fs_type;
+		int r = take(&scene, rows[i].store, NULL);
+		flock_errno = 0;
+		fs_type = 0;
+		if (r != (int)rows[i].want)
+			fail_msg("row %zu: %d", i, r);
+		end(&scene);
+	}
 }
 
 static void takes_the_new_file_when_the_old_one_was_deleted(void **state)
@@ -384,13 +504,17 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(names_a_lock_as_the_server_does),
 		STORE_TEST(knows_a_datastore_by_the_servers_configuration),
+		STORE_TEST(knows_when_the_server_refuses_reads),
 		STORE_TEST(knows_no_name_where_there_is_no_server),
+		STORE_TEST(tells_a_configuration_that_cannot_be_read_from_none),
 		STORE_TEST(locks_the_directory_where_there_is_no_server),
 		STORE_TEST(locks_the_servers_file_as_well),
 		STORE_TEST(makes_a_lock_file_that_the_server_can_use),
 		STORE_TEST(gives_the_lock_file_to_the_server),
 		STORE_TEST(refuses_what_somebody_else_holds),
 		STORE_TEST(says_when_the_servers_file_cannot_be_opened),
+		STORE_TEST(leaves_a_lock_file_that_is_there_as_it_is),
+		STORE_TEST(says_when_nobody_can_see_the_lock),
 		STORE_TEST(takes_the_new_file_when_the_old_one_was_deleted),
 		STORE_TEST(gives_up_when_the_file_is_deleted_again_and_again),
 	};
