@@ -80,29 +80,65 @@ static int open_ns(struct source_dir *dir, const char *ns, struct err *err)
 
 /* -- lists ----------------------------------------------------------------------------------- */
 
+/*
+ * The descriptor; -ENOENT = it is not there (any more), or no directory: a symbolic link of somebody.
+ * Any other failure is the list's: what cannot be looked at must not look as if it were not there.
+ */
+static int open_listed(int dir_fd, const char *name, struct err *err)
+{
+	int fd = folder_open(dir_fd, name);
+	if (fd == -ENOENT || fd == -ENOTDIR)
+		return -ENOENT;
+	return fd < 0 ? err_errno(err, fd, "cannot open %s", name) : fd;
+}
+
+static int listing(struct source_dir *dir, const char *ns, int r, struct err *err)
+{
+	return r < 0 ? err_while(err, r, "listing %s%s%s", dir->path, *ns ? ", namespace " : "", ns) : 0;
+}
+
+static int list_below(int parent_fd, const char *parent, int depth, struct strv *ret, struct err *err);
+
+/* Namespace @name, found in @ns_fd below @parent, and those below it. */
+static int list_child(int ns_fd, const char *parent, const char *name, int depth, struct strv *ret,
+		      struct err *err)
+{
+	CLEANUP(buf_deinit) struct buf path = BUF_EMPTY;
+	int r = buf_printf(&path, err, "%s%s%s", parent, *parent ? "/" : "", name);
+	if (r < 0)
+		return r;
+	if (namespace_check(path.data, NULL) < 0)
+		return 0;
+	CLEANUP(closep) int fd = open_listed(ns_fd, name, err);
+	if (fd < 0)
+		return fd;
+	r = strv_add(ret, path.data, err);
+	return r < 0 ? r : list_below(fd, path.data, depth + 1, ret, err);
+}
+
 static int list_below(int parent_fd, const char *parent, int depth, struct strv *ret, struct err *err)
 {
-	CLEANUP(closep) int fd = folder_open(parent_fd, "ns");
-	if (fd < 0 || depth == NAMESPACE_MAX_DEPTH)
+	if (depth == NAMESPACE_MAX_DEPTH)
 		return 0;
+	CLEANUP(closep) int fd = open_listed(parent_fd, "ns", err);
 	CLEANUP(strv_deinit) struct strv names = STRV_EMPTY;
-	int r = folder_list(fd, FOLDER_DIRS, is_safe_id, &names, err);
+	int r = fd < 0 ? fd : folder_list(fd, FOLDER_DIRS, is_safe_id, &names, err);
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return *parent ? err_while(err, r, "looking below namespace %s", parent) : r;
 	for (size_t i = 0; r == 0 && i < names.n; i++) {
-		CLEANUP(buf_deinit) struct buf path = BUF_EMPTY;
-		r = buf_printf(&path, err, "%s%s%s", parent, *parent ? "/" : "", names.items[i]);
-		if (r < 0 || namespace_check(path.data, NULL) < 0)
-			continue;
-		r = strv_add(ret, path.data, err);
-		CLEANUP(closep) int child = folder_open(fd, names.items[i]);
-		if (r == 0 && child >= 0)
-			r = list_below(child, path.data, depth + 1, ret, err);
+		r = list_child(fd, parent, names.items[i], depth, ret, err);
+		if (r == -ENOENT)
+			r = 0;
 	}
 	return r;
 }
 
 static int dir_list_namespaces(struct source *source, struct strv *ret, struct err *err)
 {
-	return list_below(dir_of(source)->base_fd, "", 0, ret, err);
+	struct source_dir *dir = dir_of(source);
+	return listing(dir, "", list_below(dir->base_fd, "", 0, ret, err), err);
 }
 
 static bool is_snapshot_name(const char *name)
@@ -116,15 +152,18 @@ static bool is_archive_name(const char *name)
 	return is_safe_id(name) && archive_kind_of(name) != ARCHIVE_OTHER;
 }
 
-static bool has_file(int dir_fd, const char *name)
+/* 1 = there is one, 0 = none, -errno. */
+static int has_file(int dir_fd, const char *name, struct err *err)
 {
 	struct stat st;
-	return fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return S_ISREG(st.st_mode);
+	return errno == ENOENT ? 0 : err_errno(err, -errno, "cannot look at %s", name);
 }
 
-static bool is_finished(int snapshot_fd)
+static int is_finished(int snapshot_fd, struct err *err)
 {
-	return has_file(snapshot_fd, "index.json.blob");
+	return has_file(snapshot_fd, "index.json.blob", err);
 }
 
 /* The first line of the file "owner"; NULL = unknown. */
@@ -142,24 +181,43 @@ static int read_owner(int group_fd, char **ret, struct err *err)
 	return *ret ? 0 : err_set(err, -ENOMEM, "no memory");
 }
 
+/* Snapshot @name of a group: 1 = finished, 0 = not, or gone by now. */
+static int is_finished_at(int group_fd, const char *name, struct err *err)
+{
+	CLEANUP(closep) int fd = open_listed(group_fd, name, err);
+	int r = fd < 0 ? fd : is_finished(fd, err);
+	if (r == -ENOENT)
+		return 0;
+	return r < 0 ? err_while(err, r, "reading snapshot %s", name) : r;
+}
+
 static int group_read(int fd, const struct group *group, struct group_info *ret, struct err *err)
 {
 	CLEANUP(strv_deinit) struct strv times = STRV_EMPTY;
 	int r = folder_list(fd, FOLDER_DIRS, is_snapshot_name, &times, err);
-	if (r < 0)
-		return r;
 	*ret = (struct group_info){ .group = *group, .n_snapshots = times.n };
 	/* Sorted, and the newest one is what people want: from the end */
-	for (size_t i = times.n; i-- > 0 && !ret->has_finished;) {
+	for (size_t i = times.n; r == 0 && i-- > 0;) {
 		int64_t time;
 		if (!snapshot_time_parse(times.items[i], &time))
 			continue;
-		CLEANUP(closep) int snapshot_fd = folder_open(fd, times.items[i]);
-		ret->has_finished = snapshot_fd >= 0 && is_finished(snapshot_fd);
-		if (ret->has_finished || i == times.n - 1)
+		r = is_finished_at(fd, times.items[i], err);
+		ret->has_finished = r > 0;
+		if (r > 0 || i == times.n - 1)
 			ret->last_time = time;
 	}
-	return read_owner(fd, &ret->owner, err);
+	return r < 0 ? r : read_owner(fd, &ret->owner, err);
+}
+
+/* Group @id of a type: @each of it.  -ENOENT: it went away meanwhile. */
+static int group_at(int type_fd, enum backup_type type, const char *id,
+		    int (*each)(void *user, const struct group *group, int fd, struct err *err), void *user,
+		    struct err *err)
+{
+	struct group group = { .type = type };
+	(void) snprintf(group.id, sizeof group.id, "%s", id);
+	CLEANUP(closep) int fd = open_listed(type_fd, id, err);
+	return fd < 0 ? fd : each(user, &group, fd, err);
 }
 
 /* For each group of a namespace: @each(user, group, its directory). */
@@ -168,20 +226,17 @@ static int each_group(int ns_fd, int (*each)(void *user, const struct group *gro
 		      void *user, struct err *err)
 {
 	for (int type = 0; type < N_BACKUP_TYPES; type++) {
-		CLEANUP(closep) int type_fd = folder_open(ns_fd, backup_type_name((enum backup_type)type));
-		if (type_fd < 0)
-			continue;
+		const char *type_name = backup_type_name((enum backup_type)type);
+		CLEANUP(closep) int type_fd = open_listed(ns_fd, type_name, err);
 		CLEANUP(strv_deinit) struct strv ids = STRV_EMPTY;
-		int r = folder_list(type_fd, FOLDER_DIRS, is_safe_id, &ids, err);
-		for (size_t i = 0; r == 0 && i < ids.n; i++) {
-			struct group group = { .type = (enum backup_type)type };
-			(void) snprintf(group.id, sizeof group.id, "%s", ids.items[i]);
-			CLEANUP(closep) int fd = folder_open(type_fd, ids.items[i]);
-			if (fd >= 0)
-				r = each(user, &group, fd, err);
+		int r = type_fd < 0 ? type_fd : folder_list(type_fd, FOLDER_DIRS, is_safe_id, &ids, err);
+		if (r < 0 && r != -ENOENT)
+			return type_fd < 0 ? r : err_while(err, r, "reading %s", type_name);
+		for (size_t i = 0; i < ids.n; i++) {
+			r = group_at(type_fd, (enum backup_type)type, ids.items[i], each, user, err);
+			if (r < 0 && r != -ENOENT)
+				return err_while(err, r, "reading group %s/%s", type_name, ids.items[i]);
 		}
-		if (r < 0)
-			return r;
 	}
 	return 0;
 }
@@ -203,8 +258,9 @@ static int add_group(void *user, const struct group *group, int fd, struct err *
 static int dir_list_groups(struct source *source, const char *ns, struct group_list *ret,
 			   struct err *err)
 {
-	CLEANUP(closep) int ns_fd = open_ns(dir_of(source), ns, err);
-	return ns_fd < 0 ? ns_fd : each_group(ns_fd, add_group, ret, err);
+	struct source_dir *dir = dir_of(source);
+	CLEANUP(closep) int ns_fd = open_ns(dir, ns, err);
+	return ns_fd < 0 ? ns_fd : listing(dir, ns, each_group(ns_fd, add_group, ret, err), err);
 }
 
 static int snapshot_read_files(int fd, struct snapshot_info *info, struct err *err)
@@ -218,8 +274,11 @@ static int snapshot_read_files(int fd, struct snapshot_info *info, struct err *e
 		return err_set(err, -ENOMEM, "no memory for a list of files");
 	for (size_t i = 0; i < names.n; i++) {
 		struct stat st;
-		if (fstatat(fd, names.items[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
-			continue;
+		if (fstatat(fd, names.items[i], &st, AT_SYMLINK_NOFOLLOW) < 0) {
+			if (errno == ENOENT)
+				continue;
+			return err_errno(err, -errno, "cannot look at %s", names.items[i]);
+		}
 		struct snapshot_file *file = &info->files[info->n_files++];
 		(void) snprintf(file->name, sizeof file->name, "%s", names.items[i]);
 		file->size = (uint64_t)st.st_size;
@@ -227,15 +286,25 @@ static int snapshot_read_files(int fd, struct snapshot_info *info, struct err *e
 	return 0;
 }
 
-static int add_snapshot(struct snapshot_list *list, const struct group *group, int64_t time, int fd,
-			struct err *err)
+/* -ENOENT: it went away meanwhile. */
+static int snapshot_read(int fd, struct snapshot_info *info, struct err *err)
 {
-	struct snapshot_info info = {
-		.snapshot = { .group = *group, .time = time },
-		.is_finished = is_finished(fd),
-		.is_protected = has_file(fd, ".protected"),
-	};
-	int r = snapshot_read_files(fd, &info, err);
+	int r = is_finished(fd, err);
+	info->is_finished = r > 0;
+	if (r >= 0)
+		r = has_file(fd, ".protected", err);
+	info->is_protected = r > 0;
+	return r < 0 ? r : snapshot_read_files(fd, info, err);
+}
+
+static int add_snapshot(struct snapshot_list *list, const struct group *group, int group_fd,
+			const char *name, struct err *err)
+{
+	struct snapshot_info info = { .snapshot = { .group = *group } };
+	CLEANUP(closep) int fd = open_listed(group_fd, name, err);
+	if (fd < 0 || !snapshot_time_parse(name, &info.snapshot.time))
+		return fd < 0 ? fd : 0;
+	int r = snapshot_read(fd, &info, err);
 	if (r == 0)
 		r = array_grow(&list->items, list->n, &list->cap, sizeof info, err);
 	if (r < 0)
@@ -250,10 +319,11 @@ static int add_snapshots(void *user, const struct group *group, int fd, struct e
 	CLEANUP(strv_deinit) struct strv times = STRV_EMPTY;
 	int r = folder_list(fd, FOLDER_DIRS, is_snapshot_name, &times, err);
 	for (size_t i = 0; r == 0 && i < times.n; i++) {
-		int64_t time;
-		CLEANUP(closep) int snapshot_fd = folder_open(fd, times.items[i]);
-		if (snapshot_fd >= 0 && snapshot_time_parse(times.items[i], &time))
-			r = add_snapshot(user, group, time, snapshot_fd, err);
+		r = add_snapshot(user, group, fd, times.items[i], err);
+		if (r == -ENOENT)
+			r = 0;
+		if (r < 0)
+			return err_while(err, r, "reading snapshot %s", times.items[i]);
 	}
 	return r;
 }
@@ -266,15 +336,14 @@ static int dir_list_snapshots(struct source *source, const char *ns, const struc
 	if (ns_fd < 0)
 		return ns_fd;
 	if (!group)
-		return each_group(ns_fd, add_snapshots, ret, err);
+		return listing(dir, ns, each_group(ns_fd, add_snapshots, ret, err), err);
 	char text[GROUP_TEXT_SIZE];
 	group_format(group, text);
 	CLEANUP(closep) int fd = folder_open(ns_fd, text);
 	if (fd == -ENOENT || fd == -ENOTDIR)
 		return err_set(err, -ENOENT, "there is no group %s in %s", text, dir->path);
-	if (fd < 0)
-		return err_errno(err, fd, "cannot open %s", text);
-	return add_snapshots(ret, group, fd, err);
+	int r = fd < 0 ? err_errno(err, fd, "cannot open %s", text) : add_snapshots(ret, group, fd, err);
+	return listing(dir, ns, r, err);
 }
 
 /* -- one snapshot ---------------------------------------------------------------------------- */
@@ -327,8 +396,9 @@ static int dir_open_snapshot(struct source *source, const char *ns, const struct
 	int r = source->only_looks ? 0 : lock_snapshot(dir, ns, snapshot, err);
 	if (r < 0)
 		return r;
-	if (is_finished(fd))
-		return 0;
+	r = is_finished(fd, err);
+	if (r != 0)
+		return r < 0 ? err_while(err, r, "opening snapshot %s", text) : 0;
 	/* Was it removed after it was found?  A directory without a name has no links. */
 	struct stat st;
 	if (fstat(fd, &st) == 0 && st.st_nlink == 0)

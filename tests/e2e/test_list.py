@@ -3,11 +3,12 @@
 import fcntl
 import os
 import re
+import shutil
 
 import pytest
 
 from golden import SETS
-from harness import NOT_FOUND, PBSMAP, open_fd
+from harness import NOT_FOUND, PBSMAP, REFUSED, open_fd
 
 SNAPSHOT = "vm/100/2024-06-03T00:00:00Z"
 
@@ -84,6 +85,21 @@ def test_on_a_servers_host(s, root, store):
     assert result.status == NOT_FOUND
     assert "datastore main in maintenance mode 'offline'" in result.err
     assert r"/locks/main/vm-100-2024\x2d06\x2d03T00\x3a00\x3a00Z" in result.out
+
+
+@pytest.mark.parametrize("closed", ["vm", "vm/100", SNAPSHOT, "ns/a/ns"])
+def test_what_may_not_be_looked_at_is_refused_and_not_left_out(s, root, store, closed):
+    os.chmod(os.path.dirname(s.directory), 0o755)
+    program = shutil.copy(PBSMAP, s.path("pbsmap"))
+    as_nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all", program]
+    commands = [["namespaces"]] if closed.startswith("ns/") else [["groups"], ["snapshots"]]
+    for command in commands:
+        s.run(*as_nobody, *command, "--repository", store)
+    os.chmod(os.path.join(store, closed), 0)
+    for command in commands:
+        result = s.run(*as_nobody, *command, "--repository", store, check=False)
+        assert (result.status, result.out) == (REFUSED, "")
+        assert f"cannot open {os.path.basename(closed)}: Permission denied" in result.err and store in result.err
 
 
 def test_files(s, at):

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/fsuid.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -304,6 +305,58 @@ static void says_what_is_not_there_to_list(void **state)
 }
 
 /* -- one snapshot -- */
+
+/* As somebody who has no rights beyond the modes: of this thread only, and given back. */
+static int list_as_nobody(struct source *source, char what, struct err *err)
+{
+	CLEANUP(strv_deinit) struct strv names = STRV_EMPTY;
+	CLEANUP(group_list_deinit) struct group_list groups = GROUP_LIST_EMPTY;
+	CLEANUP(snapshot_list_deinit) struct snapshot_list snapshots = SNAPSHOT_LIST_EMPTY;
+	struct group group;
+	assert_int_equal(group_parse("vm/100", &group, NULL), 0);
+	(void) setfsuid(geteuid() ? geteuid() : 65534);
+	int r = what == 'n' ? source_list_namespaces(source, &names, err)
+	      : what == 'g' ? source_list_groups(source, "", &groups, err)
+	      : source_list_snapshots(source, "", what == 'G' ? &group : NULL, &snapshots, err);
+	(void) setfsuid(geteuid());
+	return r;
+}
+
+static void leaves_nothing_out_that_it_may_not_look_at(void **state)
+{
+	struct store *s = *state;
+	/* What is closed, and how; for which lists that matters: namespaces, groups, snapshots, of a Group */
+	const struct {
+		const char *path;
+		mode_t mode;
+		const char *lists, *words;
+	} rows[] = {
+		{ "ns", 0, "n", "cannot open ns: Permission denied, while listing /" },
+		{ "ns/a", 0, "n", "cannot open a: Permission denied" },
+		{ "ns/a/ns", 0, "n", "cannot open ns: Permission denied, while looking below namespace a" },
+		{ "vm", 0, "gs", "cannot open vm: Permission denied, while listing /" },
+		{ "vm", 0444, "gs", "cannot list a directory: Permission denied, while reading vm, while" },
+		{ "vm/100", 0, "gsG", "100: Permission denied" },
+		{ "vm/100/" DAY(1), 0, "gsG", "cannot open " DAY(1) ": Permission denied, while" },
+		{ "vm/100/" DAY(1), 0444, "gsG", "cannot look at index.json.blob: Permission denied, while "
+						 "reading snapshot " DAY(1) ", while" },
+	};
+	put_text(s->fd, "vm/100/" DAY(1) "/index.json.blob", "");
+	put_dir(s->fd, "ns/a/ns/b");
+	CLEANUP(source_closep) struct source *source = open_dir(s->path);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		assert_int_equal(fchmodat(s->fd, rows[i].path, rows[i].mode, 0), 0);
+		for (const char *what = "ngsG"; *what; what++) {
+			struct err err = ERR_NONE;
+			int r = list_as_nobody(source, *what, &err);
+			if (strchr(rows[i].lists, *what))
+				expect(r, &err, -EACCES, rows[i].words);
+			else if (*what == 'n' || rows[i].path[0] == 'n')
+				expect(r, &err, 0, NULL);
+		}
+		assert_int_equal(fchmodat(s->fd, rows[i].path, 0755, 0), 0);
+	}
+}
 
 static void opens_only_a_snapshot_that_is_finished(void **state)
 {
@@ -748,6 +801,7 @@ int main(void)
 		STORE_TEST(lists_groups_and_nothing_else),
 		STORE_TEST(lists_snapshots_and_nothing_else),
 		STORE_TEST(says_what_is_not_there_to_list),
+		STORE_TEST(leaves_nothing_out_that_it_may_not_look_at),
 		STORE_TEST(opens_only_a_snapshot_that_is_finished),
 		STORE_TEST(keeps_the_open_snapshot_from_being_removed),
 		STORE_TEST(refuses_a_snapshot_that_somebody_removes),
