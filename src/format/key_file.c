@@ -89,8 +89,8 @@ static int parse_kdf(const json_t *json, struct key_file *file, struct err *err)
 		return 0;
 	const json_t *scrypt = json_object_get(kdf, "Scrypt");
 	const json_t *pbkdf2 = json_object_get(kdf, "PBKDF2");
-	if (!scrypt == !pbkdf2)
-		return err_set(err, -EBADMSG, "key file: unknown kdf, neither Scrypt nor PBKDF2");
+	if (json_object_size(kdf) != 1 || (!scrypt && !pbkdf2))
+		return err_set(err, -EBADMSG, "key file: unknown kdf, neither Scrypt nor PBKDF2 alone");
 	return scrypt ? parse_scrypt(scrypt, file, err) : parse_pbkdf2(pbkdf2, file, err);
 }
 
@@ -106,6 +106,16 @@ static int parse_data(const json_t *json, struct key_file *file, struct err *err
 	secret_wipe(data, len);
 	free(data);
 	return r;
+}
+
+/* Nobody here wants to know when, but what has none of them was not written as a key file. */
+static int check_times(const json_t *json, struct err *err)
+{
+	static const char *const keys[] = { "created", "modified" };
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		if (!json_is_string(json_object_get(json, keys[i])))
+			return err_set(err, -EBADMSG, "key file: '%s' is missing or no text", keys[i]);
+	return 0;
 }
 
 static int parse_rest(const json_t *json, struct key_file *file, struct err *err)
@@ -136,6 +146,8 @@ int key_file_parse(const char *text, size_t len, struct key_file *ret, struct er
 		r = parse_data(json, &file, err);
 	if (r == 0)
 		r = parse_rest(json, &file, err);
+	if (r == 0)
+		r = check_times(json, err);
 	if (r < 0) {
 		key_file_deinit(&file);
 		return r;

@@ -74,8 +74,9 @@ def key_files():
     yield from keys
     yield b"-----BEGIN PROXMOX BACKUP KEY-----\n" + keys[0] + b"\n-----END PROXMOX BACKUP KEY-----\n"
     sealed = base64.b64encode(bytes(64)).decode()
+    times = '"created":"2024-01-02T03:04:05Z","modified":"2024-01-02T03:04:05Z"'
     for kdf in ('{"Scrypt":{"n":16,"r":1,"p":1,"salt":"AAAA"}}', '{"PBKDF2":{"iter":1,"salt":"AAAA"}}'):
-        yield f'{{"kdf":{kdf},"data":"{sealed}","hint":"h"}}'.encode()
+        yield f'{{"kdf":{kdf},{times},"data":"{sealed}","hint":"h"}}'.encode()
 
 
 def names():

@@ -58,11 +58,10 @@ static void opens_keys_of_every_kind(void **state)
 		{ "scrypt", KEY_SCRYPT, "test-password" },
 		{ "PBKDF2", KEY_PBKDF2, "test-password" },
 		{ "kdf not mentioned", "{" TIMES DATA(RAW "=") "}", NULL },
-		{ "no padding", "{" DATA(RAW) "}", NULL },
-		{ "only what is needed", "{" DATA(RAW "=") "}", NULL },
-		{ "unknown keys", "{\"x\":[1.5,null],\"info\":\"y\"," DATA(RAW "=") "}", NULL },
-		{ "null where nothing may be", "{" DATA(RAW "=") ",\"fingerprint\":null,\"hint\":null}", NULL },
-		{ "white space", " {\n \"data\" :\t\"" RAW "=\"\r\n}\n", NULL },
+		{ "no padding", "{" TIMES DATA(RAW) "}", NULL },
+		{ "unknown keys", "{\"x\":[1.5,null],\"info\":\"y\"," TIMES DATA(RAW "=") "}", NULL },
+		{ "null where nothing may be", "{" TIMES DATA(RAW "=") ",\"fingerprint\":null,\"hint\":null}", NULL },
+		{ "white space", " {\n " TIMES " \"data\" :\t\"" RAW "=\"\r\n}\n", NULL },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct err err = ERR_NONE;
@@ -142,6 +141,7 @@ static void refuses_files_out_of_their_grammar(void **state)
 		{ "another kdf", "{\"kdf\":{\"Argon2\":{}}," DATA(RAW "=") "}", "unknown kdf" },
 		{ "kdf in lower case", "{\"kdf\":{\"scrypt\":{}}," DATA(RAW "=") "}", "unknown kdf" },
 		{ "both", "{\"kdf\":{\"Scrypt\":{},\"PBKDF2\":{}}," DATA(RAW "=") "}", "unknown kdf" },
+		{ "another one beside", "{\"kdf\":{\"Scrypt\":{},\"Argon2\":{}}," DATA(RAW "=") "}", "unknown kdf" },
 		{ "scrypt is null", "{\"kdf\":{\"Scrypt\":null}," DATA(RAW "=") "}", "'n' is missing" },
 		{ "no r", "{\"kdf\":{\"Scrypt\":{\"n\":2}}," DATA(RAW "=") "}", "'r' is missing" },
 		{ "no p", "{\"kdf\":{\"Scrypt\":{\"n\":2,\"r\":1}}," DATA(RAW "=") "}", "'p' is missing" },
@@ -152,6 +152,11 @@ static void refuses_files_out_of_their_grammar(void **state)
 
 		{ "fingerprint is short", "{" DATA(RAW "=") ",\"fingerprint\":\"0e:ab\"}", "64 hex digits" },
 		{ "fingerprint is a number", "{" DATA(RAW "=") ",\"fingerprint\":5}", "64 hex digits" },
+
+		{ "no times", "{" DATA(RAW "=") "}", "'created' is missing" },
+		{ "not created", "{\"modified\":\"2024-01-02T03:04:05Z\"," DATA(RAW "=") "}", "'created' is missing" },
+		{ "not modified", "{\"created\":\"2024-01-02T03:04:05Z\"," DATA(RAW "=") "}", "'modified' is missing" },
+		{ "created is null", "{\"created\":null,\"modified\":\"\"," DATA(RAW "=") "}", "'created' is missing" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct key_file file = { .n = 77 };
@@ -175,7 +180,7 @@ static void bounds_file_and_salt(void **state)
 		memset(salt, 'A', KEY_FILE_MAX);
 		salt[rows[i].n_chars] = '\0';
 		(void) snprintf(text, KEY_FILE_MAX, "{\"kdf\":{\"PBKDF2\":{\"iter\":1,\"salt\":\"%s\"}},%s}", salt,
-				DATA(PBKDF2_SEALED));
+				TIMES DATA(PBKDF2_SEALED));
 		expect("salt", parse(text, &file, &err), &err, rows[i].r, NULL);
 		assert_int_equal(file.salt_len, rows[i].r == 0 ? SALT_MAX : 0);
 	}
@@ -193,7 +198,7 @@ static void refuses_a_wrong_password_with_the_hint(void **state)
 	expect("hint", open_key(KEY_SCRYPT, "wrong-password", &err), &err, -EKEYREJECTED, "hint: a hint)");
 	expect("no hint", open_key(KEY_PBKDF2, "wrong-password", &err), &err, -EKEYREJECTED,
 	       "(wrong password?)");
-	expect("terminal", open_key("{" PBKDF2_KDF DATA(PBKDF2_SEALED) ",\"hint\":\"\\u001b[31m\"}", "wrong-password",
+	expect("terminal", open_key("{" PBKDF2_KDF TIMES DATA(PBKDF2_SEALED) ",\"hint\":\"\\u001b[31m\"}", "wrong-password",
 				    &err), &err, -EKEYREJECTED, "hint: \\x1b[31m)");
 	expect("longer", open_key(KEY_PBKDF2, "test-password ", &err), &err, -EKEYREJECTED, NULL);
 }
@@ -209,7 +214,7 @@ static void wants_a_password_of_five_bytes(void **state)
 
 static void refuses_a_key_that_is_not_the_one_of_its_fingerprint(void **state)
 {
-	static const char text[] = "{" DATA(RAW "=") ",\"fingerprint\":\"00112233445566778899aabbccddeeff"
+	static const char text[] = "{" TIMES DATA(RAW "=") ",\"fingerprint\":\"00112233445566778899aabbccddeeff"
 				   "00112233445566778899aabbccddeeff\"}";
 	struct err err = ERR_NONE;
 	expect("other", open_key(text, NULL, &err), &err, -EKEYREJECTED, "00:11:22:33:44:55:66:77");
@@ -228,7 +233,7 @@ static void refuses_parameters_that_would_take_all_memory_or_time(void **state)
 		char text[600];
 		struct err err = ERR_NONE;
 		(void) snprintf(text, sizeof text, "{\"kdf\":{%s,\"salt\":\"%s\"}},%s}", kdfs[i], SALT,
-				DATA(SCRYPT_SEALED));
+				TIMES DATA(SCRYPT_SEALED));
 		expect(kdfs[i], open_key(text, "test-password", &err), &err, -EINVAL, "out of limits");
 	}
 }
