@@ -173,22 +173,27 @@ static int find_and_use_key(struct backup *backup, const struct repository_optio
 
 /* -- index ----------------------------------------------------------------------------------- */
 
-static int check_index(const struct backup *backup, const struct manifest_file *file, struct err *err)
+/* The csum in the index's own header is only a hint that somebody touched it: the reference never looks. */
+static int check_index(const struct backup *backup, const struct repository_options *options,
+		       const char *name, const struct manifest_file *file, struct err *err)
 {
 	uint8_t csum[DIGEST_SIZE];
-	if (backup->index.size != file->size)
+	if (file && backup->index.size != file->size)
 		return err_set(err, -EBADMSG, "wrong size for file '%s' (%" PRIu64 " != %" PRIu64 ")",
-			       file->name, file->size, backup->index.size);
+			       name, file->size, backup->index.size);
 	int r = index_csum(&backup->index, csum, err);
 	if (r < 0)
 		return r;
-	if (memcmp(csum, file->csum, DIGEST_SIZE) != 0)
-		return err_set(err, -EBADMSG, "wrong checksum for file '%s'", file->name);
+	if (file && memcmp(csum, file->csum, DIGEST_SIZE) != 0)
+		return err_set(err, -EBADMSG, "wrong checksum for file '%s'", name);
+	if (memcmp(csum, backup->index.header_csum, DIGEST_SIZE) != 0)
+		repository_say(options, "warning: the checksum in the header of %s is not that of its entries%s", name,
+			       file ? "; the manifest's is" : "");
 	return 0;
 }
 
-static int open_index(struct backup *backup, const char *name, const struct manifest_file *file,
-		      struct err *err)
+static int open_index(struct backup *backup, const struct repository_options *options, const char *name,
+		      const struct manifest_file *file, struct err *err)
 {
 	int r = index_copy(backup->source, name, &backup->map, &backup->map_len, err);
 	if (r == -ENOENT && file)
@@ -199,7 +204,7 @@ static int open_index(struct backup *backup, const char *name, const struct mani
 		r = err_set(err, -EBADMSG, "not the index of an image");
 	if (r < 0)
 		return err_while(err, r, "reading the index %s", name);
-	return file ? check_index(backup, file, err) : 0;
+	return check_index(backup, options, name, file, err);
 }
 
 static int open_archive(struct backup *backup, const struct repository_options *options,
@@ -211,7 +216,7 @@ static int open_archive(struct backup *backup, const struct repository_options *
 		return r;
 	archive_user_name(file->name, backup->archive);
 	r = find_and_use_key(backup, options, file->mode, &why->err);
-	return r < 0 ? r : open_index(backup, file->name, file, &why->err);
+	return r < 0 ? r : open_index(backup, options, file->name, file, &why->err);
 }
 
 /* -- a loose index --------------------------------------------------------------------------- */
@@ -231,7 +236,7 @@ static int open_without_manifest(struct backup *backup, const struct repository_
 		key_source_deinit(&keys);
 	}
 	backup->stream_key = backup->key;
-	return r < 0 ? r : open_index(backup, name, NULL, err);
+	return r < 0 ? r : open_index(backup, options, name, NULL, err);
 }
 
 static int open_with_manifest(struct backup *backup, const struct repository_options *options,
@@ -242,7 +247,7 @@ static int open_with_manifest(struct backup *backup, const struct repository_opt
 		return err_set(err, -EBADMSG, "the manifest beside %s does not contain it", name);
 	snapshot_format(&backup->manifest->snapshot, backup->snapshot);
 	int r = find_and_use_key(backup, options, file->mode, err);
-	return r < 0 ? r : open_index(backup, name, file, err);
+	return r < 0 ? r : open_index(backup, options, name, file, err);
 }
 
 static int open_loose(struct backup *backup, const struct repository_options *options,

@@ -423,6 +423,22 @@ static int open_loose(const char *path, const char *key, struct strv *said, stru
 
 #define NO_MANIFEST "warning: there is no manifest beside the index: nothing vouches for it"
 
+#define WRONG_HEADER "warning: the checksum in the header of small.img.fidx is not that of its entries"
+
+static void warns_of_a_wrong_checksum_in_the_header_of_an_index(void **state)
+{
+	static const struct row row = { PLAIN, "small.img", .words = WRONG_HEADER "; the manifest's is" };
+	flip(INDEX, 32 + DIGEST_SIZE - 1);
+	try(&row);
+
+	CLEANUP(strv_deinit) struct strv said = STRV_EMPTY;
+	CLEANUP(backup_closep) struct backup *backup = NULL;
+	CLEANUP(failure_deinit) struct failure why = FAILURE_NONE;
+	assert_int_equal(unlink(MANIFEST), 0);
+	assert_int_equal(open_loose(INDEX, NULL, &said, &backup, &why), 0);
+	assert_string_equal(joined(&said), NO_MANIFEST "|" WRONG_HEADER);
+}
+
 static void opens_a_loose_index_with_or_without_a_manifest(void **state)
 {
 	static const struct {
@@ -502,6 +518,7 @@ int main(void)
 		TEST_HERE(keeps_a_snapshot_from_being_removed),
 		TEST_HERE(refuses_a_snapshot_that_was_damaged_or_forged),
 		TEST_HERE(a_signature_covers_what_is_shown),
+		TEST_HERE(warns_of_a_wrong_checksum_in_the_header_of_an_index),
 		TEST_HERE(opens_a_loose_index_with_or_without_a_manifest),
 		TEST_HERE(refuses_a_loose_index_that_is_none),
 	};
