@@ -12,7 +12,7 @@ void buf_deinit(struct buf *b)
 	*b = BUF_EMPTY;
 }
 
-int buf_reserve(struct buf *b, size_t more, struct err *err)
+static int reserve(struct buf *b, size_t more, struct err *err)
 {
 	if (more > SIZE_MAX / 2 - b->len - 1)
 		return err_set(err, -ENOMEM, "no memory for a text that long");
@@ -32,7 +32,7 @@ int buf_reserve(struct buf *b, size_t more, struct err *err)
 
 int buf_add(struct buf *b, const void *data, size_t len, struct err *err)
 {
-	int r = buf_reserve(b, len, err);
+	int r = reserve(b, len, err);
 	if (r < 0)
 		return r;
 	if (len)
@@ -54,7 +54,7 @@ int buf_printf(struct buf *b, struct err *err, const char *fmt, ...)
 	va_copy(again, args);
 	int n = vsnprintf(NULL, 0, fmt, args);
 	va_end(args);
-	int r = n < 0 ? err_set(err, -EINVAL, "text cannot be formatted") : buf_reserve(b, (size_t)n, err);
+	int r = n < 0 ? err_set(err, -EINVAL, "text cannot be formatted") : reserve(b, (size_t)n, err);
 	if (r == 0) {
 		(void) vsnprintf(b->data + b->len, (size_t)n + 1, fmt, again);
 		b->len += (size_t)n;

@@ -17,7 +17,6 @@ struct buf {
 void buf_deinit(struct buf *b);
 
 /* -ENOMEM is the only failure; @b keeps what it had. */
-int buf_reserve(struct buf *b, size_t more, struct err *err) MUST_CHECK;
 int buf_add(struct buf *b, const void *data, size_t len, struct err *err) MUST_CHECK;
 int buf_puts(struct buf *b, const char *text, struct err *err) MUST_CHECK;
 int buf_printf(struct buf *b, struct err *err, const char *fmt, ...) MUST_CHECK PRINTF(3, 4);

@@ -13,7 +13,7 @@ void strv_deinit(struct strv *v)
 	*v = STRV_EMPTY;
 }
 
-int strv_add_len(struct strv *v, const char *item, size_t len, struct err *err)
+int strv_add(struct strv *v, const char *item, struct err *err)
 {
 	if (v->n == v->cap) {
 		size_t cap = v->cap ? 2 * v->cap : 8;
@@ -23,16 +23,11 @@ int strv_add_len(struct strv *v, const char *item, size_t len, struct err *err)
 		v->items = items;
 		v->cap = cap;
 	}
-	char *copy = strndup(item, len);
+	char *copy = strdup(item);
 	if (!copy)
 		return err_set(err, -ENOMEM, "no memory for a name");
 	v->items[v->n++] = copy;
 	return 0;
-}
-
-int strv_add(struct strv *v, const char *item, struct err *err)
-{
-	return strv_add_len(v, item, strlen(item), err);
 }
 
 static int compare(const void *a, const void *b)

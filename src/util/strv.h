@@ -15,7 +15,6 @@ struct strv {
 
 void strv_deinit(struct strv *v);
 int strv_add(struct strv *v, const char *item, struct err *err) MUST_CHECK;
-int strv_add_len(struct strv *v, const char *item, size_t len, struct err *err) MUST_CHECK;
 void strv_sort(struct strv *v); /* bytewise */
 
 /* "a, b, c and 4 more": at most @most items, @len bytes with the NUL; "none" when empty. */
