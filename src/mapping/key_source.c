@@ -27,6 +27,8 @@ static int load(const char *path, int open_flags, struct key_source *ret, struct
 	uint8_t *text;
 	size_t len;
 	int r = read_file_at(AT_FDCWD, path, open_flags, KEY_FILE_MAX, &text, &len, err);
+	if (r == -ENOENT)
+		return err_set(err, -ENOKEY, "there is no key file %s", path);
 	if (r < 0)
 		return r == -EFBIG ? err_set(err, -EKEYREJECTED, "%s is too long for a key file", path) : r;
 	r = key_file_parse((char *)text, len, &ret->file, err);

@@ -448,6 +448,8 @@ static int unmap(const struct registry *registry, const struct found *found, enu
 	if (info->state == MAPPING_DEAD)
 		return unmap_dead(info, &why->err);
 	int r = is_forced ? 0 : wait_until_free(info, until, why);
+	if (r == -EBUSY)
+		return r; /* it names the device */
 	if (r == 0)
 		r = tell_to_end(registry, found, is_forced, why);
 	if (r < 0) {

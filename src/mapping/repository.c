@@ -54,11 +54,11 @@ static int open_from_environment(struct source **ret, struct err *err)
 {
 	struct secret value = SECRET_EMPTY;
 	int r = environment_value("PBS_REPOSITORY", "repository", &value, err);
-	if (r == 0)
-		return err_set(err, -EINVAL, "no repository: give --repository, or set PBS_REPOSITORY "
-			       "(sudo drops it: sudo --preserve-env=PBS_REPOSITORY)");
-	if (r > 0)
+	if (r > 0 && value.len)
 		r = open_one((const char *)value.data, ret, err);
+	else if (r >= 0)
+		r = err_set(err, -EINVAL, "no repository: give --repository, or set PBS_REPOSITORY "
+			    "(sudo drops it: sudo --preserve-env=PBS_REPOSITORY)");
 	secret_deinit(&value);
 	return r;
 }

@@ -128,11 +128,11 @@ static void refuses_what_is_not_there_or_not_allowed(void **state)
 		{ ENCRYPTED, DRIVE, "key-wrong.json", .r = -EKEYREJECTED, .words = "5f:c5:3e:ee" },
 		{ SIGNED, DRIVE, "key-wrong.json", .r = -EKEYREJECTED, .words = "5f:c5:3e:ee" },
 		{ ENCRYPTED, DRIVE, "key-wrong.json", .allow_unsigned = true, .r = -EKEYREJECTED },
-		{ ENCRYPTED, DRIVE, "nowhere.json", .r = -ENOENT, .words = "nowhere.json" },
+		{ ENCRYPTED, DRIVE, "nowhere.json", .r = -ENOKEY, .words = "nowhere.json" },
 		{ PBKDF2, DRIVE, "key-pbkdf2.json", NULL, "PBS_ENCRYPTION_PASSWORD", "wrong-password",
 		  .r = -EKEYREJECTED, .words = "key-pbkdf2.json" },
 		{ VM, DRIVE, "key-none.json", .r = -EACCES, .words = "not signed, although a key was given" },
-		{ VM, DRIVE, "nowhere.json", .r = -ENOENT, .words = "nowhere.json" },
+		{ VM, DRIVE, "nowhere.json", .r = -ENOKEY, .words = "nowhere.json" },
 	};
 	golden_copy("keys/key-wrong.json", "other/proxmox-backup/encryption-key.json");
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
@@ -481,7 +481,7 @@ static void refuses_a_loose_index_that_is_none(void **state)
 		{ "root.pxar.didx", NULL, -EISDIR, "'mount'" },
 		{ "bad.img.fidx", NULL, -EBADMSG, "reading the index bad.img.fidx" },
 		{ "empty.img.fidx", NULL, -EBADMSG, "empty.img.fidx is empty" },
-		{ "good.img.fidx", "nowhere.json", -ENOENT, "nowhere.json" },
+		{ "good.img.fidx", "nowhere.json", -ENOKEY, "nowhere.json" },
 		{ "store/" ENCRYPTED "/drive-scsi0.img.fidx", NULL, -ENOKEY, "c3:32" },
 		{ "store/" ENCRYPTED "/drive-scsi0.img.fidx", "key-wrong.json", -EKEYREJECTED, NULL },
 		{ "store/" PLAIN "/more.img.fidx", NULL, -EBADMSG, "the manifest beside more.img.fidx does not contain it" },

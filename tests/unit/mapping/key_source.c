@@ -144,9 +144,9 @@ static void refuses_a_key_file_that_was_named(void **state)
 	}
 	scratch_write("broken.json", large, sizeof large);
 	expect("large", key_source_find("broken.json", &keys, &note, &err), &err, -EKEYREJECTED, "too long");
-	expect("missing", key_source_find("nowhere.json", &keys, &note, &err), &err, -ENOENT, "nowhere.json");
+	expect("missing", key_source_find("nowhere.json", &keys, &note, &err), &err, -ENOKEY, "nowhere.json");
 	expect("a directory", key_source_find("config", &keys, &note, &err), &err, -EISDIR, "config");
-	expect("empty", key_source_find("", &keys, &note, &err), &err, -ENOENT, NULL);
+	expect("empty", key_source_find("", &keys, &note, &err), &err, -ENOKEY, NULL);
 }
 
 /* --keyfile <(pass show key): who writes comes after us. */

@@ -111,7 +111,7 @@ static void takes_the_repository_from_the_environment(void **state)
 		{ "PBS_REPOSITORY_CMD", "echo ./store", NULL, 0, NULL },
 		{ "PBS_REPOSITORY", "./nowhere", "./store", 0, NULL },
 		{ "PBS_REPOSITORY", "./nowhere", NULL, -ENOENT, "nowhere" },
-		{ "PBS_REPOSITORY", "", NULL, -EOPNOTSUPP, NULL },
+		{ "PBS_REPOSITORY", "", NULL, -EINVAL, "no repository" },
 		{ "PBS_REPOSITORY_FILE", "nowhere.txt", NULL, -EACCES, "PBS_REPOSITORY_FILE: cannot open nowhere.txt" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
