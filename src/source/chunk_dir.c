@@ -17,7 +17,11 @@
  *
  * A directory that vanished (disk pulled out, file system mounted anew, stale NFS handle) is opened
  * again by its path.  While the path leads nowhere, chunks somebody waits for are tried again twice a
- * second for a minute; the reader's own deadline may be shorter, and gives up on its own.
+ * second for a minute; the reader's own deadline may be shorter, and gives up on its own.  Meanwhile
+ * they are parked, and one more thread of the pool sleeps for them all: none while nothing is parked.
+ *
+ * The path may be one that we may not walk (below a /root of 0700, after the rights were given up).
+ * That says nothing about the directory, which is open already.
  */
 #define IO_THREADS    8	  /* disks like a queue; more only costs memory */
 #define AWAY_WAIT_MS  60000
@@ -29,9 +33,12 @@ struct chunk_dir {
 	struct pool *io;
 
 	pthread_mutex_t lock; /* guards all below */
-	pthread_cond_t ending;
+	pthread_cond_t hurry; /* retry_at came nearer, or it is shut down */
 	bool is_shut_down;
 	struct base *base;
+	struct list parked; /* struct fetch; tried again by @retry, which is queued unless it is empty */
+	struct deadline retry_at;
+	struct job retry;
 };
 
 /* The open directory; counted, because a thread may be in it while another one opens it again. */
@@ -48,6 +55,8 @@ static void base_free(struct base *base)
 	(void) close(base->fd);
 	free(base);
 }
+
+static void retry_parked(struct job *job, void *worker);
 
 static int base_open(const char *path, struct base **ret, struct err *err)
 {
@@ -74,9 +83,12 @@ int chunk_dir_open(const char *path, struct chunk_dir **ret, struct err *err)
 	pthread_condattr_t attr;
 	(void) pthread_condattr_init(&attr);
 	(void) pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void) pthread_cond_init(&chunks->ending, &attr);
+	(void) pthread_cond_init(&chunks->hurry, &attr);
 	(void) pthread_condattr_destroy(&attr);
-	const struct pool_options io = { .name = "chunks", .n_threads = IO_THREADS };
+	list_init(&chunks->parked);
+	list_init(&chunks->retry.node);
+	chunks->retry.run = retry_parked;
+	const struct pool_options io = { .name = "chunks", .n_threads = IO_THREADS + 1 };
 	int r = base_open(path, &chunks->base, err);
 	if (r == 0 && !(chunks->path = strdup(path)))
 		r = err_set(err, -ENOMEM, "no memory");
@@ -103,7 +115,7 @@ void chunk_dir_close(struct chunk_dir *chunks)
 	chunk_dir_shutdown(chunks);
 	pool_free(chunks->io);
 	base_free(chunks->base);
-	(void) pthread_cond_destroy(&chunks->ending);
+	(void) pthread_cond_destroy(&chunks->hurry);
 	(void) pthread_mutex_destroy(&chunks->lock);
 	free(chunks->path);
 	free(chunks);
@@ -113,7 +125,7 @@ void chunk_dir_shutdown(struct chunk_dir *chunks)
 {
 	HOLD(&chunks->lock);
 	chunks->is_shut_down = true;
-	(void) pthread_cond_broadcast(&chunks->ending);
+	(void) pthread_cond_broadcast(&chunks->hurry);
 }
 
 static struct base *base_get(struct chunk_dir *chunks)
@@ -131,39 +143,6 @@ static void base_put(struct chunk_dir *chunks, struct base *base)
 			return;
 	}
 	base_free(base);
-}
-
-/*
- * Another directory at the path than @base: 1, and it is the one to use from now on.  0: the same.
- * Else -errno: the path leads nowhere.
- */
-static int base_reopen(struct chunk_dir *chunks, const struct base *base, struct err *err)
-{
-	struct base *fresh = NULL;
-	int r = base_open(chunks->path, &fresh, err);
-	if (r < 0)
-		return r;
-	bool is_same = fresh->st.st_dev == base->st.st_dev && fresh->st.st_ino == base->st.st_ino;
-	struct base *unused = fresh;
-	if (!is_same) {
-		HOLD(&chunks->lock);
-		unused = chunks->base;
-		chunks->base = fresh;
-	}
-	base_put(chunks, unused);
-	return !is_same;
-}
-
-/* False = shut down meanwhile. */
-static bool wait_a_little(struct chunk_dir *chunks, struct deadline until)
-{
-	struct deadline next = deadline_in_ms(AWAY_RETRY_MS);
-	struct timespec at = deadline_timespec(next.ns < until.ns ? next : until);
-	HOLD(&chunks->lock);
-	while (!chunks->is_shut_down &&
-	       pthread_cond_timedwait(&chunks->ending, &chunks->lock, &at) == 0)
-		;
-	return !chunks->is_shut_down;
 }
 
 /* The file of a chunk: -ENOENT, another -errno. */
@@ -243,35 +222,121 @@ static bool could_be_away(int r)
 	       r == -ENOTCONN || r == -ESHUTDOWN;
 }
 
+/* Removed, or out of reach: as much as its descriptor can tell. */
+static bool base_is_gone(const struct base *base)
+{
+	struct stat st;
+	if (fstat(base->fd, &st) < 0)
+		return could_be_away(-errno);
+	return st.st_nlink == 0 && base->st.st_nlink != 0;
+}
+
+/*
+ * Opens the path again, because @base gave @r.  1: what is there now is used from now on.  0: it is
+ * the same one, or who knows.  -ENODEV: it went away.
+ */
+static int base_renew(struct chunk_dir *chunks, const struct base *base, int r)
+{
+	struct base *fresh = NULL;
+	int opened = base_open(chunks->path, &fresh, NULL);
+	if (could_be_away(opened) || opened == -ENOTDIR)
+		return -ENODEV;
+	if (opened < 0)
+		return base_is_gone(base) ? -ENODEV : 0;
+	bool is_same = fresh->st.st_dev == base->st.st_dev && fresh->st.st_ino == base->st.st_ino;
+	bool is_wanted = !is_same || r != -ENOENT; /* the same one behind a stale descriptor */
+	struct base *unused = fresh;
+	if (is_wanted) {
+		HOLD(&chunks->lock);
+		unused = chunks->base;
+		chunks->base = fresh;
+	}
+	base_put(chunks, unused);
+	return is_wanted;
+}
+
+/* -ENODEV: it went away.  Else the end of the fetch is in @fetch->result. */
+static int try_fetch(struct chunk_dir *chunks, struct fetch *fetch)
+{
+	char name[CHUNK_NAME_SIZE];
+	hex_encode(fetch->digest, DIGEST_SIZE, name);
+	for (int n_renewed = 0;; n_renewed++) {
+		struct base *base = base_get(chunks);
+		fetch->result = try_chunk(base, name, fetch);
+		int again = could_be_away(fetch->result) ? base_renew(chunks, base, fetch->result) : 0;
+		base_put(chunks, base);
+		if (again < 0)
+			return again;
+		if (again == 0 || n_renewed == 1)
+			return 0;
+	}
+}
+
+/* To be tried again a little later.  0, or why it is not worth it. */
+static int park(struct chunk_dir *chunks, struct fetch *fetch)
+{
+	if (fetch->job.priority != PRIORITY_DEMAND || deadline_is_over(fetch->until))
+		return -ENODEV; /* not -ENOENT: that would be said of the chunk */
+	struct deadline until = deadline_in_ms(AWAY_WAIT_MS), next = deadline_in_ms(AWAY_RETRY_MS);
+	HOLD(&chunks->lock);
+	if (chunks->is_shut_down)
+		return -ESHUTDOWN;
+	if (list_is_empty(&chunks->parked)) {
+		int r = pool_submit(chunks->io, &chunks->retry, NULL);
+		if (r < 0)
+			return r;
+		chunks->retry_at = next;
+	}
+	list_append(&chunks->parked, &fetch->node);
+	/* Counted from when it was parked first: later ones find a sooner end. */
+	if (until.ns < fetch->until.ns)
+		fetch->until = until;
+	if (fetch->until.ns < chunks->retry_at.ns) {
+		chunks->retry_at = fetch->until;
+		(void) pthread_cond_signal(&chunks->hurry);
+	}
+	return 0;
+}
+
 static void run_fetch(struct job *job, void *worker)
 {
 	struct fetch *fetch = CONTAINER_OF(job, struct fetch, job);
 	struct chunk_dir *chunks = fetch->owner;
-	char name[CHUNK_NAME_SIZE];
-	hex_encode(fetch->digest, DIGEST_SIZE, name);
-	struct deadline until = deadline_in_ms(AWAY_WAIT_MS);
-	if (fetch->until.ns < until.ns)
-		until = fetch->until;
-	for (;;) {
-		struct base *base = base_get(chunks);
-		int r = try_chunk(base, name, fetch);
-		int again = could_be_away(r) ? base_reopen(chunks, base, NULL) : 0;
-		base_put(chunks, base);
-		fetch->result = r;
-		if (again == 0)
-			break;
-		if (again > 0)
-			continue;
-		/* Not -ENOENT: that would be said of the chunk. */
-		fetch->result = err_set(&fetch->err, -ENODEV, "%s went away", chunks->path);
-		if (job->priority != PRIORITY_DEMAND || deadline_is_over(until))
-			break;
-		if (!wait_a_little(chunks, until)) {
-			fetch->result = err_set(&fetch->err, -ESHUTDOWN, "%s went away", chunks->path);
-			break;
-		}
+	if (try_fetch(chunks, fetch) < 0) {
+		int r = park(chunks, fetch);
+		if (r == 0)
+			return;
+		fetch->result = err_set(&fetch->err, r, "%s went away", chunks->path);
 	}
 	fetch->done(fetch);
+}
+
+static void submit(struct chunk_dir *chunks, struct fetch *fetch)
+{
+	int r = pool_submit(chunks->io, &fetch->job, &fetch->err);
+	if (r < 0) {
+		fetch->result = r;
+		fetch->done(fetch);
+	}
+}
+
+/* Sleeps until it is time, for all that are parked. */
+static void retry_parked(struct job *job, void *worker)
+{
+	struct chunk_dir *chunks = CONTAINER_OF(job, struct chunk_dir, retry);
+	struct list again;
+	list_init(&again);
+	{
+		HOLD(&chunks->lock);
+		while (!chunks->is_shut_down && !deadline_is_over(chunks->retry_at)) {
+			struct timespec at = deadline_timespec(chunks->retry_at);
+			(void) pthread_cond_timedwait(&chunks->hurry, &chunks->lock, &at);
+		}
+		list_take_all(&again, &chunks->parked);
+	}
+	struct list *node;
+	while ((node = list_pop(&again)))
+		submit(chunks, CONTAINER_OF(node, struct fetch, node));
 }
 
 void chunk_dir_fetch(struct chunk_dir *chunks, struct fetch *fetch)
@@ -281,11 +346,7 @@ void chunk_dir_fetch(struct chunk_dir *chunks, struct fetch *fetch)
 	fetch->raw_len = 0;
 	fetch->owner = chunks;
 	fetch->job.run = run_fetch;
-	int r = pool_submit(chunks->io, &fetch->job, &fetch->err);
-	if (r < 0) {
-		fetch->result = r;
-		fetch->done(fetch);
-	}
+	submit(chunks, fetch);
 }
 
 void chunk_dir_raise(struct chunk_dir *chunks, struct fetch *fetch, enum priority priority)

@@ -29,7 +29,7 @@ struct fetch {
 	uint8_t digest[DIGEST_SIZE];
 	size_t max_len;		  /* a longer blob is -EBADMSG; nothing of it is kept */
 	uint32_t skip_origins;	  /* bit n: origin n has given a bad one already */
-	struct deadline until;	  /* a source that waits for a server gives up then */
+	struct deadline until;	  /* a source that waits for a server gives up then, or sooner */
 	struct bufpool *pool;	  /* where @raw comes from */
 	void (*done)(struct fetch *fetch); /* exactly once, no lock held, maybe before
 					      source_fetch() returns */
@@ -44,6 +44,7 @@ struct fetch {
 	struct job job; /* priority and node set by the caller, for source_raise() at any time; the rest
 			   is the source's own */
 	void *owner;	/* the source's own */
+	struct list node; /* the source's own */
 };
 
 struct snapshot_file {

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -696,7 +697,7 @@ static struct source *open_and_pull_out(struct store *s)
 
 /*
  * Nobody waits for this fetch, so it does not wait either; by then the few before it were most likely
- * tried.  Not after as many as there are threads: it would stand behind them.
+ * tried.
  */
 static void expect_away(struct store *s, struct source *source)
 {
@@ -790,6 +791,130 @@ static void answers_who_waits_when_it_is_shut_down(void **state)
 	expect_failure(&later, -ESHUTDOWN, "went away");
 }
 
+static void reads_what_is_there_while_many_wait_for_what_is_not(void **state)
+{
+	struct store *s = *state;
+	struct deadline until = deadline_in_ms(1500);
+	struct asked a[20], good;
+	put_chunk(s->fd, OLD, "old");
+	CLEANUP(source_closep) struct source *source = open_and_pull_out(s);
+	for (size_t i = 0; i < ARRAY_LEN(a); i++) { /* more than there are threads */
+		a[i] = (struct asked){ .fetch = { .max_len = MAX_LEN, .until = until } };
+		memset(a[i].fetch.digest, NEW, DIGEST_SIZE);
+		ask_like(s, source, &a[i]);
+	}
+	ask(s, source, &good, OLD);
+	expect_text(s, &good, "old");
+	assert_true(good.done_ns < until.ns);
+	for (size_t i = 0; i < ARRAY_LEN(a); i++) {
+		expect_failure(&a[i], -ENODEV, "went away");
+		assert_true(a[i].done_ns >= until.ns);
+		assert_true(a[i].done_ns < until.ns + 1000000000);
+	}
+}
+
+/* As nobody, who may not walk the path to the datastore, as below a /root of 0700. */
+static void give_up_rights(struct store *s)
+{
+	assert_int_equal(fchmod(s->top_fd, 0), 0);
+	if (getuid() == 0)
+		assert_int_equal(seteuid(65534), 0);
+}
+
+static void take_rights_back(struct store *s)
+{
+	assert_int_equal(seteuid(getuid()), 0);
+	assert_int_equal(fchmod(s->top_fd, 0700), 0);
+}
+
+static void knows_a_missing_chunk_where_it_may_not_walk_the_path(void **state)
+{
+	struct store *s = *state;
+	put_chunk(s->fd, OLD, "old");
+	CLEANUP(source_closep) struct source *source = open_dir(s->path);
+	struct deadline soon = deadline_in_ms(10000);
+	struct asked a = { .fetch = { .max_len = MAX_LEN, .until = soon } }, good;
+	memset(a.fetch.digest, NEW, DIGEST_SIZE);
+	give_up_rights(s);
+	ask_like(s, source, &a);
+	ask(s, source, &good, OLD);
+	await(&a);
+	expect_text(s, &good, "old");
+	take_rights_back(s);
+	expect(a.fetch.result, &a.fetch.err, -ENOENT, "is missing");
+	assert_true(a.done_ns < soon.ns);
+}
+
+static void knows_a_datastore_that_is_gone_where_it_may_not_walk_the_path(void **state)
+{
+	struct store *s = *state;
+	CLEANUP(source_closep) struct source *source = open_dir(s->path);
+	struct asked a = { .fetch = { .max_len = MAX_LEN, .until = deadline_in_ms(50) } };
+	memset(a.fetch.digest, NEW, DIGEST_SIZE);
+	assert_int_equal(unlinkat(s->fd, ".chunks", AT_REMOVEDIR), 0);
+	give_up_rights(s);
+	ask_like(s, source, &a);
+	await(&a);
+	take_rights_back(s);
+	expect(a.fetch.result, &a.fetch.err, -ENODEV, "went away");
+}
+
+/* The linker puts these in the place of openat(): a directory can be as stale as one of NFS. */
+static atomic_int stale_fd = -EBADF;
+static atomic_uint n_stale; /* times it was found to be */
+enum { ALL_STALE = -1000 };
+
+int __real_openat64(int dir_fd, const char *path, int flags, ...);
+int __wrap_openat64(int dir_fd, const char *path, int flags, ...);
+int __wrap_openat64(int dir_fd, const char *path, int flags, ...)
+{
+	va_list args;
+	va_start(args, flags);
+	mode_t mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
+	va_end(args);
+	bool is_prefix = strlen(path) == 4;
+	if (is_prefix && (dir_fd == stale_fd || stale_fd == ALL_STALE)) {
+		n_stale++;
+		errno = ESTALE;
+		return -1;
+	}
+	return __real_openat64(dir_fd, path, flags, mode);
+}
+
+static int fd_of_chunks(const struct store *s)
+{
+	for (int fd = 3; fd < 100; fd++) {
+		char link[32], want[80], path[80] = "";
+		(void) snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+		(void) snprintf(want, sizeof want, "%s/.chunks", s->path);
+		if (readlink(link, path, sizeof path - 1) > 0 && strcmp(path, want) == 0)
+			return fd;
+	}
+	fail_msg("%s/.chunks is not open", s->path);
+	return -1;
+}
+
+static void opens_a_stale_directory_again(void **state)
+{
+	struct store *s = *state;
+	struct asked a;
+	put_chunk(s->fd, OLD, "old");
+	CLEANUP(source_closep) struct source *source = open_dir(s->path);
+	stale_fd = fd_of_chunks(s);
+	n_stale = 0;
+	for (int i = 0; i < 3; i++) {
+		ask(s, source, &a, OLD);
+		expect_text(s, &a, "old");
+	}
+	assert_int_equal(n_stale, 1);
+	stale_fd = ALL_STALE; /* not for ever */
+	ask(s, source, &a, OLD);
+	await(&a);
+	stale_fd = -EBADF;
+	expect(a.fetch.result, &a.fetch.err, -ESTALE, "cannot open chunk");
+	assert_int_equal(n_stale, 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -817,6 +942,10 @@ int main(void)
 		STORE_TEST(finds_another_datastore_at_the_path_at_once),
 		STORE_TEST(waits_until_the_deadline_and_not_longer),
 		STORE_TEST(answers_who_waits_when_it_is_shut_down),
+		STORE_TEST(reads_what_is_there_while_many_wait_for_what_is_not),
+		STORE_TEST(knows_a_missing_chunk_where_it_may_not_walk_the_path),
+		STORE_TEST(knows_a_datastore_that_is_gone_where_it_may_not_walk_the_path),
+		STORE_TEST(opens_a_stale_directory_again),
 	};
 	return RUN_TESTS(tests);
 }
