@@ -376,6 +376,13 @@ static void submit_locked(struct stream *stream, struct read *read, uint32_t fir
 	load_start_more_locked(stream->shared, todo);
 }
 
+/* Before anybody else knows of the read: a cancel finds it over. */
+static void answer_at_once(struct read *read)
+{
+	read->is_over = true;
+	read->done(read);
+}
+
 void stream_submit(struct stream *stream, struct read *read)
 {
 	const struct index *index = stream->options.index;
@@ -392,14 +399,14 @@ void stream_submit(struct stream *stream, struct read *read)
 	if (read->len == 0 || read->len > READ_MAX || !is_inside) {
 		if (read->len)
 			read->result = err_set(&read->err, -EINVAL, "read outside of the image");
-		read->done(read);
+		answer_at_once(read);
 		return;
 	}
 	uint32_t first = index_find(index, read->off);
 	uint32_t last = index_find(index, read->off + read->len - 1);
 	if (make_segments(read, last - first + 1) < 0) {
 		read->result = err_set(&read->err, -ENOMEM, "no memory for a read");
-		read->done(read);
+		answer_at_once(read);
 		return;
 	}
 	struct todo todo;

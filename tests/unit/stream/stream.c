@@ -277,6 +277,29 @@ static void gives_a_read_up_when_told(void **state)
 	end(&s);
 }
 
+static void gives_up_nothing_that_was_answered(void **state)
+{
+	const struct {
+		uint64_t off;
+		size_t len;
+		int code;
+	} rows[] = { { 0, 0, 0 }, { SIZE, 1, -EINVAL }, { 0, 10, 0 }, { CHUNK, 10, 0 } };
+	struct scene s;
+	begin(&s);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct asked a;
+		int n_done;
+		ask(&s, &a, rows[i].off, rows[i].len, DEADLINE_NEVER);
+		(void) sem_wait(&a.done);
+		stream_cancel(s.stream, &a.read); /* while who asked still looks at the answer */
+		assert_int_equal(sem_getvalue(&a.done, &n_done), 0);
+		assert_int_equal(n_done, 0);
+		assert_int_equal(a.read.result, rows[i].code);
+		read_release(&a.read);
+	}
+	end(&s);
+}
+
 static void ends_with_reads_under_way(void **state)
 {
 	struct scene s;
@@ -379,6 +402,7 @@ int main(void)
 		TEST(asks_the_next_origin_for_a_bad_chunk),
 		TEST(answers_at_the_deadline_and_goes_on),
 		TEST(gives_a_read_up_when_told),
+		TEST(gives_up_nothing_that_was_answered),
 		TEST(ends_with_reads_under_way),
 		TEST(bounds_what_is_on_its_way),
 		TEST(reads_ahead_of_a_reader_and_loses_nothing),
