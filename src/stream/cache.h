@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,6 +48,7 @@ struct entry {
 	uint64_t off;	      /* where it was wanted first: for messages */
 	struct stream *stream; /* whose source and key bring it; QUEUED to DECODING */
 	struct fetch fetch;
+	atomic_int answer;    /* enum answer; who of the source and the starter is late goes on */
 	struct job decode;
 };
 

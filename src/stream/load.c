@@ -16,8 +16,14 @@
  *                                      blob was bad
  *
  * While a load is on its way nobody else frees the entry or touches its fetch.
+ *
+ * A source may answer before source_fetch() returns.  Then its caller goes on with the answer, so that
+ * a queue of loads that all fail at once is a loop and no recursion.
  */
+enum answer { STARTING, STARTED, ANSWERED };
+
 static void fetched(struct fetch *fetch);
+static void start_fetch(struct entry *entry, struct todo *todo);
 static void decode(struct job *job, void *worker);
 
 void todo_init(struct todo *todo)
@@ -27,14 +33,19 @@ void todo_init(struct todo *todo)
 	todo->n_evicted = 0;
 }
 
+static void drop_evicted(struct todo *todo)
+{
+	while (todo->n_evicted)
+		chunk_unref(todo->evicted[--todo->n_evicted]);
+}
+
 void todo_run(struct todo *todo)
 {
-	for (size_t i = 0; i < todo->n_evicted; i++)
-		chunk_unref(todo->evicted[i]);
 	struct list *node;
+	drop_evicted(todo);
 	while ((node = list_pop(&todo->loads))) {
-		struct entry *entry = CONTAINER_OF(node, struct entry, node);
-		source_fetch(entry->stream->options.source, &entry->fetch);
+		start_fetch(CONTAINER_OF(node, struct entry, node), todo);
+		drop_evicted(todo); /* of the loads that came after one which failed at once */
 	}
 	while ((node = list_pop(&todo->reads))) {
 		struct read *read = CONTAINER_OF(node, struct read, node);
@@ -151,25 +162,19 @@ static void leave_locked(struct stream *stream, struct entry *entry)
 		(void) pthread_cond_broadcast(&stream->idle);
 }
 
-static void settle_good(struct entry *entry, struct chunk *chunk, size_t raw_len)
+static void settle_good(struct entry *entry, struct chunk *chunk, size_t raw_len, struct todo *todo)
 {
 	struct stream *stream = entry->stream;
 	struct stream_shared *shared = stream->shared;
-	struct todo todo;
-	todo_init(&todo);
-	{
-		HOLD(&shared->lock);
-		stream->stats.fetched_chunks++;
-		stream->stats.fetched_bytes += raw_len;
-		struct list *node;
-		while ((node = list_pop(&entry->waiters)))
-			read_segment_came_locked(CONTAINER_OF(node, struct waiter, node), chunk,
-						 &todo);
-		leave_locked(stream, entry);
-		cache_settle(&shared->cache, entry, chunk);
-		load_start_more_locked(shared, &todo);
-	}
-	todo_run(&todo);
+	HOLD(&shared->lock);
+	stream->stats.fetched_chunks++;
+	stream->stats.fetched_bytes += raw_len;
+	struct list *node;
+	while ((node = list_pop(&entry->waiters)))
+		read_segment_came_locked(CONTAINER_OF(node, struct waiter, node), chunk, todo);
+	leave_locked(stream, entry);
+	cache_settle(&shared->cache, entry, chunk);
+	load_start_more_locked(shared, todo);
 }
 
 /* True the first time this chunk is reported. */
@@ -199,7 +204,7 @@ static bool is_damage(int code)
 	return code == -EBADMSG || code == -ENOENT || code == -EIO;
 }
 
-static void settle_bad(struct entry *entry, const struct err *why)
+static void settle_bad(struct entry *entry, const struct err *why, struct todo *todo)
 {
 	struct stream *stream = entry->stream;
 	struct stream_shared *shared = stream->shared;
@@ -215,29 +220,24 @@ static void settle_bad(struct entry *entry, const struct err *why)
 	if (is_news && stream->options.damaged)
 		stream->options.damaged(stream->options.user, &damage);
 
-	struct todo todo;
-	todo_init(&todo);
-	{
-		HOLD(&shared->lock);
-		fail_waiters_locked(entry, why, &todo);
-		cache_give_back_room(&shared->cache, key.len);
-		leave_locked(stream, entry);
-		cache_remove(&shared->cache, entry);
-		load_start_more_locked(shared, &todo);
-	}
-	todo_run(&todo);
+	HOLD(&shared->lock);
+	fail_waiters_locked(entry, why, todo);
+	cache_give_back_room(&shared->cache, key.len);
+	leave_locked(stream, entry);
+	cache_remove(&shared->cache, entry);
+	load_start_more_locked(shared, todo);
 }
 
 /* The source has answered. */
-static void fetched(struct fetch *fetch)
+static void take_answer(struct entry *entry, struct todo *todo)
 {
-	struct entry *entry = CONTAINER_OF(fetch, struct entry, fetch);
+	struct fetch *fetch = &entry->fetch;
 	struct stream_shared *shared = entry->stream->shared;
 	if (fetch->result < 0) {
 		struct err why = fetch->err;
 		if (!why.code)
 			(void) err_errno(&why, fetch->result, "cannot fetch a chunk");
-		settle_bad(entry, &why);
+		settle_bad(entry, &why, todo);
 		return;
 	}
 	{
@@ -250,12 +250,33 @@ static void fetched(struct fetch *fetch)
 	struct err why = ERR_NONE;
 	if (pool_submit(shared->decoders, &entry->decode, &why) < 0) {
 		bufpool_put(shared->buffers, fetch->raw);
-		settle_bad(entry, &why);
+		settle_bad(entry, &why, todo);
 	}
 }
 
+static void start_fetch(struct entry *entry, struct todo *todo)
+{
+	atomic_store(&entry->answer, STARTING);
+	source_fetch(entry->stream->options.source, &entry->fetch);
+	/* Once it is started, the answer may come and the entry go. */
+	int expected = STARTING;
+	if (!atomic_compare_exchange_strong(&entry->answer, &expected, STARTED))
+		take_answer(entry, todo);
+}
+
+static void fetched(struct fetch *fetch)
+{
+	struct entry *entry = CONTAINER_OF(fetch, struct entry, fetch);
+	if (atomic_exchange(&entry->answer, ANSWERED) == STARTING)
+		return; /* who started it goes on */
+	struct todo todo;
+	todo_init(&todo);
+	take_answer(entry, &todo);
+	todo_run(&todo);
+}
+
 /* Another origin may have a good one: true = it was asked. */
-static bool ask_next_origin(struct entry *entry)
+static bool ask_next_origin(struct entry *entry, struct todo *todo)
 {
 	struct source *source = entry->stream->options.source;
 	struct fetch *fetch = &entry->fetch;
@@ -271,7 +292,7 @@ static bool ask_next_origin(struct entry *entry)
 	fetch->result = 0;
 	fetch->err = ERR_NONE;
 	fetch->raw = MEM_NONE;
-	source_fetch(source, fetch);
+	start_fetch(entry, todo);
 	return true;
 }
 
@@ -310,11 +331,14 @@ static void decode(struct job *job, void *worker)
 	struct source *source = entry->stream->options.source;
 	struct chunk *chunk = NULL;
 	struct err why = ERR_NONE;
+	struct todo todo;
+	todo_init(&todo);
 	int r = decode_into(entry, worker, &chunk, &why);
 	if (r == 0 || r == -EBADMSG)
 		source_verdict(source, &entry->fetch, r == 0);
 	if (r == 0)
-		settle_good(entry, chunk, entry->fetch.raw_len);
-	else if (r != -EBADMSG || !ask_next_origin(entry))
-		settle_bad(entry, &why);
+		settle_good(entry, chunk, entry->fetch.raw_len, &todo);
+	else if (r != -EBADMSG || !ask_next_origin(entry, &todo))
+		settle_bad(entry, &why, &todo);
+	todo_run(&todo);
 }

@@ -7,6 +7,7 @@
 #include "memory_source.h"
 #include "unit.h"
 #include "util/bytes.h"
+#include "util/thread.h"
 
 enum { CHUNK = 64 << 10, TAIL = 777 };
 #define SIZE (30ull * CHUNK + TAIL)
@@ -345,6 +346,84 @@ static void reads_ahead_of_a_reader_and_loses_nothing(void **state)
 	end(&s);
 }
 
+/* A source that has nothing and says so at once, or, the first time, when it is told. */
+struct failing_source {
+	struct source source;
+	bool is_holding;
+	struct list held; /* struct fetch at job.node */
+};
+
+static void say_no(struct fetch *fetch)
+{
+	fetch->result = err_set(&fetch->err, -ECONNRESET, "made to fail");
+	fetch->done(fetch);
+}
+
+static void failing_fetch(struct source *source, struct fetch *fetch)
+{
+	struct failing_source *failing = CONTAINER_OF(source, struct failing_source, source);
+	if (failing->is_holding)
+		list_append(&failing->held, &fetch->job.node);
+	else
+		say_no(fetch);
+}
+
+static void *say_no_to_held(void *arg)
+{
+	struct failing_source *failing = arg;
+	struct list *node;
+	failing->is_holding = false;
+	while ((node = list_pop(&failing->held)))
+		say_no(CONTAINER_OF(node, struct fetch, job.node));
+	return NULL;
+}
+
+static void count(struct read *read)
+{
+	assert_int_equal(read->result, -ECONNRESET);
+	++*(unsigned *)read->user;
+}
+
+/* Every thread has a small stack. */
+static void fails_a_long_queue_in_a_loop(void **state)
+{
+	enum { N = 100000, LEN = INDEX_CHUNK_SIZE_MIN };
+	const struct source_ops ops = { .fetch = failing_fetch };
+	struct failing_source failing = { .source.ops = &ops, .is_holding = true };
+	list_init(&failing.held);
+	size_t index_len = INDEX_HEADER_SIZE + (size_t)N * DIGEST_SIZE;
+	uint8_t *index_file = calloc(1, index_len);
+	const uint8_t none[DIGEST_SIZE] = { 0 };
+	fidx_write_header(index_file, none, 0, none, (uint64_t)N * LEN, LEN);
+	for (uint32_t n = 0; n < N; n++)
+		store_le32(index_file + INDEX_HEADER_SIZE + n * DIGEST_SIZE, n);
+	struct index index;
+	assert_int_equal(index_parse(index_file, index_len, &index, NULL), 0);
+
+	struct stream_limits limits = { .cache_size = 1 << 20, .n_decoders = 1, .typical_chunk = LEN };
+	struct stream_options options = { .source = &failing.source, .index = &index };
+	struct stream_shared *shared;
+	struct stream *stream;
+	assert_int_equal(stream_shared_new(&limits, &shared, NULL), 0);
+	assert_int_equal(stream_open(shared, &options, &stream, NULL), 0);
+	struct read *reads = calloc(N, sizeof *reads);
+	unsigned n_failed = 0;
+	for (uint32_t n = 0; n < N; n++) {
+		reads[n] = (struct read){ .off = (uint64_t)n * LEN, .len = LEN, .until = DEADLINE_NEVER,
+					  .done = count, .user = &n_failed };
+		stream_submit(stream, &reads[n]);
+	}
+	assert_int_equal(n_failed, 0);
+	pthread_t thread;
+	assert_int_equal(thread_start(&thread, "no", say_no_to_held, &failing), 0);
+	(void) pthread_join(thread, NULL);
+	assert_int_equal(n_failed, N);
+	stream_close(stream);
+	stream_shared_free(shared);
+	free(reads);
+	free(index_file);
+}
+
 /* Many threads, a cache far too small, chunks failing now and then: right bytes or an error. */
 struct hammer {
 	struct scene *s;
@@ -406,6 +485,7 @@ int main(void)
 		TEST(ends_with_reads_under_way),
 		TEST(bounds_what_is_on_its_way),
 		TEST(reads_ahead_of_a_reader_and_loses_nothing),
+		TEST(fails_a_long_queue_in_a_loop),
 		TEST(stays_right_under_many_readers),
 	};
 	return RUN_TESTS(tests);
