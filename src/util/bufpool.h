@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 /*
- * Page-aligned buffers for raw blobs and decoded chunks, kept for the next one: the page faults
+ * Buffers for raw blobs and decoded chunks, kept for the next one: the page faults
  * of a fresh 4 MiB cost a tenth of decoding it.
  */
 struct bufpool;
@@ -24,6 +24,9 @@ struct mem {
  */
 struct bufpool *bufpool_new(size_t typical, size_t keep);
 void bufpool_free(struct bufpool *pool);
+
+/* How many bytes a fresh buffer for @len takes. */
+size_t bufpool_cap(const struct bufpool *pool, size_t len);
 
 /* At least @len bytes, content undefined; .data NULL = no memory. */
 struct mem bufpool_get(struct bufpool *pool, size_t len);

@@ -6,7 +6,6 @@
 #include <sys/mman.h>
 
 #include "unit.h"
-#include "util/bufpool.h"
 #include "util/secret.h"
 
 static int memory_file(const char *text)
@@ -43,37 +42,6 @@ static void says_how_much_there_was(void **state)
 	assert_int_equal(pread_full(-1, text, 4, 0), -EBADF);
 }
 
-static void hands_a_buffer_out_again(void **state)
-{
-	struct bufpool *pool = bufpool_new(100000, 1);
-	struct mem a = bufpool_get(pool, 10), b = bufpool_get(pool, 200000);
-	assert_true(a.cap >= 100000 && b.cap >= 200000);
-	memset(b.data, 1, b.cap);
-	bufpool_put(pool, a);
-	bufpool_put(pool, b); /* one too many: given back to the system */
-	struct mem c = bufpool_get(pool, 100000);
-	assert_ptr_equal(c.data, a.data);
-	struct mem d = bufpool_get(pool, 100000);
-	assert_ptr_not_equal(d.data, c.data);
-	bufpool_put(pool, c);
-	bufpool_put(pool, d);
-	bufpool_put(pool, MEM_NONE);
-	bufpool_free(pool);
-}
-
-static void hands_out_large_buffers_whole(void **state)
-{
-	struct bufpool *pool = bufpool_new((4u << 20) + 44, 2);
-	for (int i = 0; i < 8; i++) {
-		struct mem a = bufpool_get(pool, 1), b = bufpool_get(pool, 16u << 20);
-		memset(a.data, 1, a.cap);
-		memset(b.data, 1, b.cap);
-		bufpool_put(pool, a);
-		bufpool_put(pool, b);
-	}
-	bufpool_free(pool);
-}
-
 static void compares_secrets(void **state)
 {
 	struct secret s = SECRET_EMPTY;
@@ -91,8 +59,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(reads_up_to_the_end_and_no_further_than_allowed),
 		TEST(says_how_much_there_was),
-		TEST(hands_a_buffer_out_again),
-		TEST(hands_out_large_buffers_whole),
 		TEST(compares_secrets),
 	};
 	return RUN_TESTS(tests);
