@@ -8,7 +8,7 @@
 
 int cache_init(struct cache *cache, uint64_t size, size_t typical_chunk, struct err *err)
 {
-	uint64_t n_chunks = size / (typical_chunk ? typical_chunk : 1) + 1;
+	uint64_t n_chunks = size / (typical_chunk + CACHE_ENTRY_ROOM) + 1;
 	size_t n_buckets = 256;
 	/* Ghosts and queued entries are in the table as well; 2^18 pointers are 2 MiB. */
 	while (n_buckets < 4 * n_chunks && n_buckets < 1u << 18)
@@ -92,8 +92,6 @@ struct entry *cache_add(struct cache *cache, const struct cache_key *key)
 	entry->state = ENTRY_QUEUED;
 	list_init(&entry->node);
 	list_init(&entry->waiters);
-	list_init(&entry->decode.node);
-	list_init(&entry->fetch.job.node);
 	struct entry **bucket = bucket_of(cache, key);
 	entry->next = *bucket;
 	*bucket = entry;
@@ -126,13 +124,14 @@ struct chunk *cache_evict(struct cache *cache)
 		return NULL;
 	struct entry *entry = CONTAINER_OF(node, struct entry, node);
 	struct chunk *chunk = STEAL(entry->chunk);
-	cache->used -= entry->key.len;
+	if (!entry->is_proven)
+		cache->fresh_used -= entry->room;
+	cache_give_back_room(cache, entry);
 	if (entry->is_proven) {
 		unhash(cache, entry);
 		free(entry);
 		return chunk;
 	}
-	cache->fresh_used -= entry->key.len;
 	entry->state = ENTRY_GHOST;
 	list_append(&cache->ghosts, &entry->node);
 	if (++cache->n_ghosts > cache->max_ghosts)
@@ -140,30 +139,36 @@ struct chunk *cache_evict(struct cache *cache)
 	return chunk;
 }
 
-size_t cache_make_room(struct cache *cache, uint32_t len, struct chunk **evicted, size_t most)
+size_t cache_make_room(struct cache *cache, struct entry *entry, size_t cap, struct chunk **evicted,
+		       size_t most)
 {
 	size_t n = 0;
-	while (n < most && cache->used + len > cache->size) {
+	entry->room = (uint32_t)(cap + CACHE_ENTRY_ROOM);
+	cache->used += entry->room;
+	while (n < most && cache->used + cache->n_ghosts * CACHE_GHOST_ROOM > cache->size) {
 		struct chunk *chunk = cache_evict(cache);
 		if (!chunk)
 			break;
 		evicted[n++] = chunk;
 	}
-	cache->used += len;
 	return n;
 }
 
-void cache_give_back_room(struct cache *cache, uint32_t len)
+void cache_give_back_room(struct cache *cache, struct entry *entry)
 {
-	cache->used -= len;
+	cache->used -= entry->room;
+	entry->room = 0;
 }
 
 void cache_settle(struct cache *cache, struct entry *entry, struct chunk *chunk)
 {
+	cache_give_back_room(cache, entry);
+	entry->room = (uint32_t)(chunk->mem.cap + CACHE_ENTRY_ROOM);
+	cache->used += entry->room;
 	entry->chunk = chunk;
 	entry->state = ENTRY_READY;
 	entry->stream = NULL;
 	if (!entry->is_proven)
-		cache->fresh_used += entry->key.len;
+		cache->fresh_used += entry->room;
 	list_append(entry->is_proven ? &cache->proven : &cache->fresh, &entry->node);
 }

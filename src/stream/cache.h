@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,25 +34,29 @@ struct cache_key {
 	uint64_t context; /* 0 = not encrypted */
 };
 
+/* There may be a hundred thousand: what only a load needs is in its flight. */
 struct entry {
 	struct cache_key key;
 	enum entry_state state;
 	struct entry *next;   /* in its hash bucket */
 	struct list node;     /* GHOST: ghosts; QUEUED: a queue of the loader; READY: fresh or proven */
+	uint32_t room;	      /* counted in cache->used */
 	bool is_proven;
+	bool is_ahead;	      /* counted in its stream's read-ahead */
+	enum priority priority;
 	struct chunk *chunk;  /* READY */
 	struct list waiters;  /* struct waiter; QUEUED to DECODING */
-	enum priority priority;
-	bool is_ahead;	      /* counted in its stream's read-ahead */
 	uint64_t off;	      /* where it was wanted first: for messages */
 	struct stream *stream; /* whose source and key bring it; QUEUED to DECODING */
-	struct fetch fetch;
-	atomic_int answer;    /* enum answer; who of the source and the starter is late goes on */
-	struct job decode;
+	struct flight *flight; /* FETCHING and DECODING */
 };
 
+/* Bytes that an entry takes beside its buffer: itself, its chunk, and what malloc adds. */
+#define CACHE_ENTRY_ROOM (sizeof(struct entry) + sizeof(struct chunk) + 32)
+#define CACHE_GHOST_ROOM (sizeof(struct entry) + 16)
+
 struct cache {
-	uint64_t size;		/* bytes at most */
+	uint64_t size;		/* bytes at most, ghosts included */
 	uint64_t used;		/* bytes of READY entries and of those that were given room */
 	uint64_t fresh_used;
 	size_t n_ghosts, max_ghosts;
@@ -76,17 +79,19 @@ struct entry *cache_add(struct cache *cache, const struct cache_key *key);
 void cache_remove(struct cache *cache, struct entry *entry);
 
 /**
- * cache_make_room - count @len bytes for an entry that is about to be loaded
+ * cache_make_room - count an entry that is about to be loaded
  *
+ * @cap:      bytes its buffer will most likely take
  * @evicted:  chunks to unref once no lock is held, linked through nothing: up to @most of them
  *
  * Returns how many of @evicted were filled.  The room is given even if not enough could go:
  * chunks that are loading are bounded by the loader.
  */
-size_t cache_make_room(struct cache *cache, uint32_t len, struct chunk **evicted, size_t most);
-void cache_give_back_room(struct cache *cache, uint32_t len);
+size_t cache_make_room(struct cache *cache, struct entry *entry, size_t cap, struct chunk **evicted,
+		       size_t most);
+void cache_give_back_room(struct cache *cache, struct entry *entry);
 
-/* The load ended well; takes @chunk, whose room was made. */
+/* The load ended well; takes @chunk, and counts what it really takes. */
 void cache_settle(struct cache *cache, struct entry *entry, struct chunk *chunk);
 
 /* One READY entry goes, the first the rules would choose; its chunk, or NULL when there is none. */

@@ -1,10 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "stream/cache.h"
 #include "stream/read_ahead.h"
 #include "stream/stream.h"
 #include "util/lock.h"
+
+/* What an entry needs while it is FETCHING or DECODING. */
+struct flight {
+	struct list node; /* idle */
+	struct entry *entry;
+	struct fetch fetch;
+	atomic_int answer; /* who of the source and the starter is late goes on */
+	struct job decode;
+};
 
 /*
  * What the files of this folder share.  One lock guards all of it: every step under it is a few
@@ -20,6 +31,8 @@ struct stream_shared {
 	pthread_mutex_t lock; /* guards all below, and what is marked so in struct stream */
 	struct cache cache;
 	struct list queue[N_PRIORITIES]; /* struct entry, QUEUED */
+	struct flight *flights;	 /* max_loads of them */
+	struct list idle_flights;
 	unsigned n_loads, n_ahead_loads;
 	struct list reads;	 /* struct read with a deadline, soonest first */
 	pthread_cond_t deadline_changed;

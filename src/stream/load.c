@@ -15,7 +15,7 @@
  *                                  └── the next origin, if this one's ─┘
  *                                      blob was bad
  *
- * While a load is on its way nobody else frees the entry or touches its fetch.
+ * While a load is on its way nobody else frees the entry or touches its flight.
  *
  * A source may answer before source_fetch() returns.  Then its caller goes on with the answer, so that
  * a queue of loads that all fail at once is a loop and no recursion.
@@ -71,9 +71,9 @@ void load_raise_locked(struct stream_shared *shared, struct entry *entry, enum p
 		list_remove(&entry->node);
 		list_append(&shared->queue[priority], &entry->node);
 	} else if (entry->state == ENTRY_FETCHING) {
-		source_raise(entry->stream->options.source, &entry->fetch, priority);
+		source_raise(entry->stream->options.source, &entry->flight->fetch, priority);
 	} else {
-		pool_raise(shared->decoders, &entry->decode, priority);
+		pool_raise(shared->decoders, &entry->flight->decode, priority);
 	}
 }
 
@@ -93,18 +93,22 @@ static void start_load_locked(struct stream_shared *shared, struct entry *entry,
 	shared->n_loads++;
 	shared->n_ahead_loads += entry->is_ahead;
 	entry->stream->n_loads++;
-	todo->n_evicted += cache_make_room(&shared->cache, entry->key.len,
+	todo->n_evicted += cache_make_room(&shared->cache, entry,
+					   bufpool_cap(shared->buffers, entry->key.len),
 					   todo->evicted + todo->n_evicted,
 					   ARRAY_LEN(todo->evicted) - todo->n_evicted);
-	entry->fetch = (struct fetch){
+	struct flight *flight = CONTAINER_OF(list_pop(&shared->idle_flights), struct flight, node);
+	flight->entry = entry;
+	entry->flight = flight;
+	flight->fetch = (struct fetch){
 		.max_len = entry->key.len + BLOB_HEADER_ENCRYPTED + 1024,
 		.job.priority = entry->priority,
 		.until = DEADLINE_NEVER,
 		.pool = shared->buffers,
 		.done = fetched,
 	};
-	memcpy(entry->fetch.digest, entry->key.digest, DIGEST_SIZE);
-	list_init(&entry->fetch.job.node);
+	memcpy(flight->fetch.digest, entry->key.digest, DIGEST_SIZE);
+	list_init(&flight->fetch.job.node);
 	list_append(&todo->loads, &entry->node);
 }
 
@@ -155,6 +159,8 @@ void load_drop_queued_locked(struct stream *stream, const struct err *why, struc
 static void leave_locked(struct stream *stream, struct entry *entry)
 {
 	struct stream_shared *shared = stream->shared;
+	struct flight *flight = STEAL(entry->flight);
+	list_append(&shared->idle_flights, &flight->node);
 	shared->n_loads--;
 	shared->n_ahead_loads -= entry->is_ahead;
 	forget_ahead_locked(entry);
@@ -222,7 +228,7 @@ static void settle_bad(struct entry *entry, const struct err *why, struct todo *
 
 	HOLD(&shared->lock);
 	fail_waiters_locked(entry, why, todo);
-	cache_give_back_room(&shared->cache, key.len);
+	cache_give_back_room(&shared->cache, entry);
 	leave_locked(stream, entry);
 	cache_remove(&shared->cache, entry);
 	load_start_more_locked(shared, todo);
@@ -231,7 +237,8 @@ static void settle_bad(struct entry *entry, const struct err *why, struct todo *
 /* The source has answered. */
 static void take_answer(struct entry *entry, struct todo *todo)
 {
-	struct fetch *fetch = &entry->fetch;
+	struct flight *flight = entry->flight;
+	struct fetch *fetch = &flight->fetch;
 	struct stream_shared *shared = entry->stream->shared;
 	if (fetch->result < 0) {
 		struct err why = fetch->err;
@@ -243,12 +250,12 @@ static void take_answer(struct entry *entry, struct todo *todo)
 	{
 		HOLD(&shared->lock);
 		entry->state = ENTRY_DECODING;
-		entry->decode.run = decode;
-		entry->decode.priority = entry->priority;
-		list_init(&entry->decode.node);
+		flight->decode.run = decode;
+		flight->decode.priority = entry->priority;
+		list_init(&flight->decode.node);
 	}
 	struct err why = ERR_NONE;
-	if (pool_submit(shared->decoders, &entry->decode, &why) < 0) {
+	if (pool_submit(shared->decoders, &flight->decode, &why) < 0) {
 		bufpool_put(shared->buffers, fetch->raw);
 		settle_bad(entry, &why, todo);
 	}
@@ -256,22 +263,23 @@ static void take_answer(struct entry *entry, struct todo *todo)
 
 static void start_fetch(struct entry *entry, struct todo *todo)
 {
-	atomic_store(&entry->answer, STARTING);
-	source_fetch(entry->stream->options.source, &entry->fetch);
+	struct flight *flight = entry->flight;
+	atomic_store(&flight->answer, STARTING);
+	source_fetch(entry->stream->options.source, &flight->fetch);
 	/* Once it is started, the answer may come and the entry go. */
 	int expected = STARTING;
-	if (!atomic_compare_exchange_strong(&entry->answer, &expected, STARTED))
+	if (!atomic_compare_exchange_strong(&flight->answer, &expected, STARTED))
 		take_answer(entry, todo);
 }
 
 static void fetched(struct fetch *fetch)
 {
-	struct entry *entry = CONTAINER_OF(fetch, struct entry, fetch);
-	if (atomic_exchange(&entry->answer, ANSWERED) == STARTING)
+	struct flight *flight = CONTAINER_OF(fetch, struct flight, fetch);
+	if (atomic_exchange(&flight->answer, ANSWERED) == STARTING)
 		return; /* who started it goes on */
 	struct todo todo;
 	todo_init(&todo);
-	take_answer(entry, &todo);
+	take_answer(flight->entry, &todo);
 	todo_run(&todo);
 }
 
@@ -279,7 +287,7 @@ static void fetched(struct fetch *fetch)
 static bool ask_next_origin(struct entry *entry, struct todo *todo)
 {
 	struct source *source = entry->stream->options.source;
-	struct fetch *fetch = &entry->fetch;
+	struct fetch *fetch = &entry->flight->fetch;
 	uint32_t skip = fetch->skip_origins | 1u << fetch->origin;
 	if ((unsigned)__builtin_popcount(skip) >= source->n_origins)
 		return false;
@@ -300,7 +308,7 @@ static int decode_into(struct entry *entry, struct blob_codec *codec, struct chu
 		       struct err *err)
 {
 	struct stream_shared *shared = entry->stream->shared;
-	struct fetch *fetch = &entry->fetch;
+	struct fetch *fetch = &entry->flight->fetch;
 	struct mem raw = fetch->raw;
 	fetch->raw = MEM_NONE;
 	struct mem out = bufpool_get(shared->buffers, entry->key.len);
@@ -327,7 +335,8 @@ static int decode_into(struct entry *entry, struct blob_codec *codec, struct chu
 
 static void decode(struct job *job, void *worker)
 {
-	struct entry *entry = CONTAINER_OF(job, struct entry, decode);
+	struct flight *flight = CONTAINER_OF(job, struct flight, decode);
+	struct entry *entry = flight->entry;
 	struct source *source = entry->stream->options.source;
 	struct chunk *chunk = NULL;
 	struct err why = ERR_NONE;
@@ -335,9 +344,9 @@ static void decode(struct job *job, void *worker)
 	todo_init(&todo);
 	int r = decode_into(entry, worker, &chunk, &why);
 	if (r == 0 || r == -EBADMSG)
-		source_verdict(source, &entry->fetch, r == 0);
+		source_verdict(source, &flight->fetch, r == 0);
 	if (r == 0)
-		settle_good(entry, chunk, entry->fetch.raw_len, &todo);
+		settle_good(entry, chunk, flight->fetch.raw_len, &todo);
 	else if (r != -EBADMSG || !ask_next_origin(entry, &todo))
 		settle_bad(entry, &why, &todo);
 	todo_run(&todo);

@@ -48,6 +48,17 @@ static void limit_loads(struct stream_shared *shared, unsigned n_decoders, size_
 	shared->max_loads = shared->max_ahead_loads + 2;
 }
 
+static int make_flights(struct stream_shared *shared, struct err *err)
+{
+	list_init(&shared->idle_flights);
+	shared->flights = calloc(shared->max_loads, sizeof *shared->flights);
+	if (!shared->flights)
+		return err_set(err, -ENOMEM, "no memory for a stream");
+	for (unsigned i = 0; i < shared->max_loads; i++)
+		list_append(&shared->idle_flights, &shared->flights[i].node);
+	return 0;
+}
+
 static int start_threads(struct stream_shared *shared, unsigned n_decoders, struct err *err)
 {
 	struct pool_options decoders = {
@@ -94,6 +105,8 @@ int stream_shared_new(const struct stream_limits *limits, struct stream_shared *
 	if (r == 0 && !shared->buffers)
 		r = err_set(err, -ENOMEM, "no memory for the chunk cache");
 	if (r == 0)
+		r = make_flights(shared, err);
+	if (r == 0)
 		r = start_threads(shared, n_decoders, err);
 	if (r < 0) {
 		stream_shared_free(shared);
@@ -125,6 +138,7 @@ void stream_shared_free(struct stream_shared *shared)
 	if (shared->zeros != MAP_FAILED)
 		(void) munmap(shared->zeros, READ_MAX);
 	bufpool_free(shared->buffers);
+	free(shared->flights);
 	(void) pthread_cond_destroy(&shared->deadline_changed);
 	(void) pthread_mutex_destroy(&shared->lock);
 	free(shared);
