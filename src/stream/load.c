@@ -138,7 +138,22 @@ static void fail_waiters_locked(struct entry *entry, const struct err *why, stru
 		read_fail_locked(CONTAINER_OF(node, struct waiter, node)->read, why, todo);
 }
 
-void load_drop_queued_locked(struct stream *stream, const struct err *why, struct todo *todo)
+static void drop_locked(struct entry *entry)
+{
+	struct cache *cache = &entry->stream->shared->cache;
+	forget_ahead_locked(entry);
+	cache_remove(cache, entry);
+}
+
+void load_unwant_locked(struct entry *entry)
+{
+	bool is_read_ahead = entry->is_ahead && entry->priority != PRIORITY_DEMAND;
+	if (entry->state == ENTRY_QUEUED && list_is_empty(&entry->waiters) && !is_read_ahead)
+		drop_locked(entry);
+}
+
+/* Off the queues before the first read fails: that takes others off, too. */
+static void take_queued_locked(struct stream *stream, struct list *to)
 {
 	struct stream_shared *shared = stream->shared;
 	for (int i = 0; i < N_PRIORITIES; i++) {
@@ -148,10 +163,22 @@ void load_drop_queued_locked(struct stream *stream, const struct err *why, struc
 			node = node->next;
 			if (entry->stream != stream)
 				continue;
-			fail_waiters_locked(entry, why, todo);
-			forget_ahead_locked(entry);
-			cache_remove(&shared->cache, entry);
+			list_remove(&entry->node);
+			list_append(to, &entry->node);
+			entry->state = ENTRY_FETCHING;
 		}
+	}
+}
+
+void load_drop_queued_locked(struct stream *stream, const struct err *why, struct todo *todo)
+{
+	struct list entries, *node;
+	list_init(&entries);
+	take_queued_locked(stream, &entries);
+	while ((node = list_pop(&entries))) {
+		struct entry *entry = CONTAINER_OF(node, struct entry, node);
+		fail_waiters_locked(entry, why, todo);
+		drop_locked(entry);
 	}
 }
 

@@ -16,7 +16,9 @@ static void end_locked(struct read *read, struct todo *todo)
 
 void read_wait_for_locked(struct read *read, unsigned n_segment, struct entry *entry)
 {
-	list_append(&entry->waiters, &read->waiters[n_segment].node);
+	struct waiter *waiter = &read->waiters[n_segment];
+	waiter->entry = entry;
+	list_append(&entry->waiters, &waiter->node);
 	read->n_missing++;
 }
 
@@ -44,6 +46,7 @@ void read_segment_came_locked(struct waiter *waiter, struct chunk *chunk, struct
 	struct segment *segment = &read->segments[waiter->n_segment];
 	segment->chunk = chunk_ref(chunk);
 	segment->data = chunk->data + waiter->off;
+	waiter->entry = NULL;
 	if (--read->n_missing == 0) {
 		read->stream->stats.read_bytes += read->len;
 		end_locked(read, todo);
@@ -54,8 +57,12 @@ void read_fail_locked(struct read *read, const struct err *why, struct todo *tod
 {
 	if (read->is_over)
 		return;
-	for (unsigned i = 0; i < read->n_segments; i++)
-		list_remove(&read->waiters[i].node);
+	for (unsigned i = 0; i < read->n_segments; i++) {
+		struct waiter *waiter = &read->waiters[i];
+		list_remove(&waiter->node);
+		if (waiter->entry)
+			load_unwant_locked(STEAL(waiter->entry));
+	}
 	read->result = why->code;
 	read->err = *why;
 	end_locked(read, todo);

@@ -32,6 +32,7 @@ struct segment {
 struct waiter {
 	struct list node;
 	struct read *read;
+	struct entry *entry; /* NULL = waits no longer, or never did */
 	unsigned n_segment;
 	size_t off; /* of the segment inside the chunk */
 };

@@ -3,6 +3,7 @@
 
 #include <semaphore.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "memory_source.h"
 #include "unit.h"
@@ -34,20 +35,34 @@ static void damaged(void *user, const struct damage *damage)
 	s->damaged_off = damage->off;
 }
 
-static void begin_with(struct scene *s, uint64_t cache_size, size_t read_ahead, bool with_key)
+static void begin_like(struct scene *s, uint64_t cache_size, size_t read_ahead, bool with_key,
+		       size_t typical)
 {
 	memset(s, 0, sizeof *s);
 	uint8_t key[GCM_KEY_SIZE] = { 1, 2, 3 };
 	if (with_key)
 		assert_int_equal(crypt_key_new(key, &s->key, NULL), 0);
 	memory_source_init(&s->memory, SIZE, CHUNK, s->key);
-	struct stream_limits limits = { .cache_size = cache_size, .n_decoders = 2, .typical_chunk = CHUNK };
+	struct stream_limits limits = { .cache_size = cache_size, .n_decoders = 2, .typical_chunk = typical };
 	assert_int_equal(stream_shared_new(&limits, &s->shared, NULL), 0);
 	struct stream_options options = {
 		.source = &s->memory.source, .index = &s->memory.index, .key = s->key,
 		.read_ahead = read_ahead, .damaged = damaged, .user = s,
 	};
 	assert_int_equal(stream_open(s->shared, &options, &s->stream, NULL), 0);
+}
+
+static void begin_with(struct scene *s, uint64_t cache_size, size_t read_ahead, bool with_key)
+{
+	begin_like(s, cache_size, read_ahead, with_key, CHUNK);
+}
+
+/* As for chunks so large that only FEW are on their way at a time. */
+enum { FEW = 2 + 4 };
+
+static void begin_narrow(struct scene *s, size_t read_ahead)
+{
+	begin_like(s, 1 << 30, read_ahead, false, 16 << 20);
 }
 
 static void begin(struct scene *s)
@@ -278,6 +293,99 @@ static void gives_a_read_up_when_told(void **state)
 	end(&s);
 }
 
+static void fetches_nothing_for_reads_that_gave_up(void **state)
+{
+	struct scene s;
+	struct asked all, most, fresh;
+	begin_narrow(&s, 0);
+	memory_source_hold(&s.memory);
+	ask(&s, &all, 0, 27 * CHUNK, deadline_in_ms(30));
+	ask(&s, &most, 3 * CHUNK, 27 * CHUNK, DEADLINE_NEVER); /* waits for the same, and more */
+	expect_failure(&all, -ETIMEDOUT);
+	stream_cancel(s.stream, &most.read);
+	expect_failure(&most, -ECANCELED);
+	ask(&s, &fresh, 24 * CHUNK, 10, DEADLINE_NEVER); /* was in the queue, too */
+	assert_int_equal(memory_source_n_held(&s.memory), FEW);
+	memory_source_release(&s.memory);
+	expect_bytes(&s, &fresh);
+	assert_int_equal(s.memory.n_fetches, FEW + 1);
+	assert_int_equal(s.memory.n_fetched[24], 1);
+	read_right(&s, 0, SIZE);
+	end(&s);
+}
+
+static void fetches_what_another_read_still_waits_for(void **state)
+{
+	struct scene s;
+	struct asked a, b;
+	begin_narrow(&s, 0);
+	memory_source_hold(&s.memory);
+	ask(&s, &a, 0, 30 * CHUNK, DEADLINE_NEVER);
+	ask(&s, &b, 20 * CHUNK, 2 * CHUNK, DEADLINE_NEVER);
+	stream_cancel(s.stream, &a.read);
+	expect_failure(&a, -ECANCELED);
+	memory_source_release(&s.memory);
+	expect_bytes(&s, &b);
+	assert_int_equal(s.memory.n_fetches, FEW + 2);
+	end(&s);
+}
+
+static unsigned times_fetched(struct scene *s, unsigned n)
+{
+	HOLD(&s->memory.lock);
+	return s->memory.n_fetched[n];
+}
+
+static void goes_on_reading_ahead_for_reads_that_gave_up(void **state)
+{
+	enum { AHEAD = 23 };
+	struct scene s;
+	struct asked a, b = { 0 };
+	begin_narrow(&s, 8 * CHUNK);
+	read_right(&s, 0, 5 * CHUNK);
+	memory_source_hold(&s.memory);
+	ask(&s, &a, 5 * CHUNK, 5 * CHUNK, DEADLINE_NEVER);
+	(void) sem_init(&b.done, 0, 0);
+	b.read = (struct read){ .off = 15 * CHUNK, .len = 9 * CHUNK, .until = DEADLINE_NEVER,
+				.priority = PRIORITY_READ_AHEAD, .done = answered };
+	stream_submit(s.stream, &b.read);
+	stream_cancel(s.stream, &a.read);
+	stream_cancel(s.stream, &b.read);
+	expect_failure(&a, -ECANCELED);
+	expect_failure(&b, -ECANCELED);
+	assert_int_equal(times_fetched(&s, AHEAD), 0);
+	memory_source_release(&s.memory);
+	struct deadline most = deadline_in_ms(5000);
+	while (!times_fetched(&s, AHEAD) && !deadline_is_over(most))
+		(void) usleep(1000);
+	assert_int_equal(times_fetched(&s, AHEAD), 1);
+	end(&s);
+}
+
+static void ends_with_reads_of_another_stream_in_the_queue(void **state)
+{
+	struct scene s;
+	struct asked a, b;
+	struct stream *other = NULL;
+	begin_narrow(&s, 0);
+	struct stream_options options = { .source = &s.memory.source, .index = &s.memory.index };
+	assert_int_equal(stream_open(s.shared, &options, &other, NULL), 0);
+	memory_source_hold(&s.memory);
+	ask(&s, &a, 0, 15 * CHUNK, DEADLINE_NEVER);
+	struct stream *first = s.stream;
+	s.stream = other;
+	ask(&s, &b, 0, SIZE, DEADLINE_NEVER); /* waits for what the first queued, and queues more */
+	stream_shutdown(first);
+	expect_failure(&a, -ESHUTDOWN);
+	memory_source_release(&s.memory);
+	(void) sem_wait(&b.done);
+	assert_true(b.read.result == 0 || b.read.result == -ESHUTDOWN);
+	read_release(&b.read);
+	read_right(&s, 0, SIZE);
+	stream_close(first);
+	end(&s);
+}
+
 static void gives_up_nothing_that_was_answered(void **state)
 {
 	const struct {
@@ -481,6 +589,10 @@ int main(void)
 		TEST(asks_the_next_origin_for_a_bad_chunk),
 		TEST(answers_at_the_deadline_and_goes_on),
 		TEST(gives_a_read_up_when_told),
+		TEST(fetches_nothing_for_reads_that_gave_up),
+		TEST(fetches_what_another_read_still_waits_for),
+		TEST(goes_on_reading_ahead_for_reads_that_gave_up),
+		TEST(ends_with_reads_of_another_stream_in_the_queue),
 		TEST(gives_up_nothing_that_was_answered),
 		TEST(ends_with_reads_under_way),
 		TEST(bounds_what_is_on_its_way),
