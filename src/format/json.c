@@ -2,12 +2,34 @@
 #include "format/json.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "util/buf.h"
 
+/*
+ * Before anything is made of them.  Where the text is no JSON the number may be wrong, but only behind
+ * the place at which the parser stops.
+ */
+static size_t count_values(const char *text, size_t len)
+{
+	size_t n = 1;
+	bool is_in_string = false;
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] == '"')
+			is_in_string = !is_in_string;
+		else if (is_in_string)
+			i += text[i] == '\\';
+		else
+			n += text[i] == ',' || text[i] == '[' || text[i] == '{';
+	}
+	return n;
+}
+
 int json_parse_object(const char *text, size_t len, const char *what, json_t **ret, struct err *err)
 {
+	if (count_values(text, len) > JSON_MAX_VALUES)
+		return err_set(err, -EBADMSG, "%s holds more than %u values", what, JSON_MAX_VALUES);
 	json_error_t why;
 	json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
 	if (!json)

@@ -11,7 +11,10 @@ static inline void json_freep(json_t **json)
 	json_decref(*json);
 }
 
-/* One object, no duplicate keys, nothing behind it.  @what names it in the message; -EBADMSG. */
+/* values, by their commas and opening brackets; 16 MiB of empty objects would take 1.3 GB */
+#define JSON_MAX_VALUES 250000u
+
+/* One object of JSON_MAX_VALUES at most, no duplicate keys, nothing behind it.  @what names it in the message; -EBADMSG. */
 int json_parse_object(const char *text, size_t len, const char *what, json_t **ret,
 		      struct err *err) MUST_CHECK;
 

@@ -16,7 +16,7 @@
  * (the fingerprint) only makes a message better.
  */
 
-/* files; each is compared with all others, and a manifest of 128 MiB could hold a million */
+/* files; each is compared with all others, and a manifest of 16 MiB could hold a hundred thousand */
 enum { MAX_FILES = 10000 };
 
 static const char *const mode_names[] = {
@@ -274,7 +274,7 @@ int manifest_decode(struct blob_codec *codec, const uint8_t *raw, size_t len, st
 		return err_set(err, -EBADMSG, "manifest is encrypted, which it never is");
 	CLEANUP(freep) uint8_t *text = NULL;
 	size_t text_len = 0;
-	r = blob_decode_file(codec, raw, len, NULL, BLOB_MAX_FILE, &text, &text_len, err);
+	r = blob_decode_file(codec, raw, len, NULL, MANIFEST_MAX, &text, &text_len, err);
 	if (r < 0)
 		return err_while(err, r, "reading the manifest");
 	return manifest_parse((const char *)text, text_len, ret, err);

@@ -14,6 +14,9 @@ enum crypt_mode { CRYPT_NONE, CRYPT_ENCRYPT, CRYPT_SIGN_ONLY };
 
 const char *crypt_mode_name(enum crypt_mode mode); /* "none", "encrypt", "sign-only" */
 
+/* bytes of text: as long as a .blob that a server accepts; the parser takes many times more memory */
+#define MANIFEST_MAX (16u << 20)
+
 struct manifest_file {
 	char name[ARCHIVE_NAME_SIZE]; /* with .fidx, .didx or .blob */
 	uint64_t size;
@@ -44,7 +47,7 @@ struct manifest {
  */
 int manifest_parse(const char *json, size_t len, struct manifest **ret, struct err *err) MUST_CHECK;
 
-/* The same from the raw blob; refuses an encrypted one. */
+/* The same from the raw blob; refuses an encrypted one, and more than MANIFEST_MAX of text. */
 int manifest_decode(struct blob_codec *codec, const uint8_t *raw, size_t len,
 		    struct manifest **ret, struct err *err) MUST_CHECK;
 void manifest_free(struct manifest *manifest);

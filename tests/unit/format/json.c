@@ -6,6 +6,7 @@
 #include "data.h"
 #include "format/base64.h"
 #include "unit.h"
+#include "util/buf.h"
 #include "util/bytes.h"
 
 static char *unbase64(const char *text, size_t *ret_len)
@@ -105,6 +106,39 @@ static void refuses_text_that_is_not_one_plain_object(void **state)
 	}
 }
 
+/* {"a":[PIECE,PIECE…]} with so many values in all */
+static void fill_array(struct buf *text, const char *piece, size_t values_in_piece, size_t n_values)
+{
+	assert_int_equal(buf_puts(text, "{\"a\":[", NULL), 0);
+	for (size_t i = 0; i < (n_values - 2) / values_in_piece; i++)
+		assert_int_equal(buf_printf(text, NULL, "%s%s", i ? "," : "", piece), 0);
+	assert_int_equal(buf_puts(text, "]}", NULL), 0);
+}
+
+static void bounds_the_number_of_values(void **state)
+{
+	static const struct {
+		const char *piece;
+		size_t n_values;
+	} rows[] = {
+		{ "0", 1 }, { "[0]", 2 }, { "{\"k\":0}", 2 }, { "\"\\\",[\"", 1 }, { "\"[{,,,\\\\\"", 1 }
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		for (int more = 0; more <= 8; more += 8) {
+			CLEANUP(json_freep) json_t *json = NULL;
+			CLEANUP(buf_deinit) struct buf text = BUF_EMPTY;
+			struct err err = ERR_NONE;
+			/* openers are counted, and what stands behind one as well */
+			fill_array(&text, rows[i].piece, rows[i].n_values, JSON_MAX_VALUES + (size_t)more);
+			int r = json_parse_object(text.data, text.len, "row", &json, &err);
+			if (more)
+				expect(rows[i].piece, r, &err, -EBADMSG, "row holds more than 250000 values");
+			else
+				expect(rows[i].piece, r, &err, 0, NULL);
+		}
+	}
+}
+
 static void refuses_a_key_that_comes_twice_at_any_depth(void **state)
 {
 	static const char *const rows[] = {
@@ -163,6 +197,7 @@ int main(void)
 		TEST(escapes_a_nul_inside_a_text),
 		TEST(refuses_to_sign_what_has_no_single_form),
 		TEST(refuses_text_that_is_not_one_plain_object),
+		TEST(bounds_the_number_of_values),
 		TEST(refuses_a_key_that_comes_twice_at_any_depth),
 		TEST(bounds_the_depth),
 		TEST(repeats_nothing_of_the_text_in_its_message),

@@ -393,6 +393,33 @@ static void reads_the_blob_unless_it_is_encrypted(void **state)
 	assert_null(m);
 }
 
+/* A few bytes on the disk may be any number of them in memory. */
+static void refuses_a_blob_of_more_text_than_a_server_takes(void **state)
+{
+	CLEANUP(blob_codec_freep) struct blob_codec *codec = NULL;
+	assert_int_equal(blob_codec_new(&codec, NULL), 0);
+	enum { MOST = MANIFEST_MAX };
+	CLEANUP(freep) char *text = malloc(MOST + 1);
+	CLEANUP(freep) uint8_t *raw = malloc(blob_encode_bound(MOST + 1));
+	assert_true(text && raw);
+	memset(text, ' ', MOST + 1);
+	memcpy(text, WHOLE, strlen(WHOLE));
+	for (int level = 0; level <= 1; level++) {
+		for (size_t len = MOST; len <= MOST + 1; len++) {
+			CLEANUP(manifest_freep) struct manifest *m = NULL;
+			struct err err = ERR_NONE;
+			size_t raw_len = 0;
+			assert_int_equal(blob_encode(codec, (uint8_t *)text, len, NULL, level, raw, &raw_len,
+						     NULL), 0);
+			int r = manifest_decode(codec, raw, raw_len, &m, &err);
+			if (len == MOST)
+				expect("most", r, &err, 0, NULL);
+			else
+				expect("one more", r, &err, -EBADMSG, "more than 16777216 bytes");
+		}
+	}
+}
+
 static void reads_back_what_it_writes(void **state)
 {
 	struct snapshot snap;
@@ -437,6 +464,7 @@ int main(void)
 		TEST(names_both_keys_when_it_is_another_one),
 		TEST(accepts_both_forms_of_signature),
 		TEST(reads_the_blob_unless_it_is_encrypted),
+		TEST(refuses_a_blob_of_more_text_than_a_server_takes),
 		TEST(reads_back_what_it_writes),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
