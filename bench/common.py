@@ -184,9 +184,9 @@ class Bench:
             raise BenchError(f"fio on {device}: error {job['error']}")
         return job["read"]
 
-    def read_all(self, device, size):
+    def read_all(self, device, size, off=0):
         """Bytes a second, from the first to the last, large direct reads."""
-        return self.fio(device, "--rw=read", "--bs=1M", "--iodepth=8", f"--size={size}")["bw_bytes"]
+        return self.fio(device, "--rw=read", "--bs=1M", "--iodepth=8", f"--offset={off}", f"--size={size}")["bw_bytes"]
 
     def decode_limit(self, snapshot):
         """Bytes a second of a bare loop that decodes and verifies the chunks of an image."""
@@ -208,11 +208,12 @@ def opened(path, flags=0):
         os.close(fd)
 
 
-def read_buffered(device, size):
+def read_buffered(device, size, off=0):
     """Bytes a second through the device's own page cache, empty at the start."""
     block = bytearray(MIB)
     with opened(device) as fd:
         fcntl.ioctl(fd, BLKFLSBUF)
+        os.lseek(fd, off, os.SEEK_SET)
         begin = time.perf_counter()
         have = 0
         while have < size:

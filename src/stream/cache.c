@@ -139,13 +139,18 @@ struct chunk *cache_evict(struct cache *cache)
 	return chunk;
 }
 
+static bool is_full(const struct cache *cache)
+{
+	return cache->used + cache->n_ghosts * CACHE_GHOST_ROOM > cache->size;
+}
+
 size_t cache_make_room(struct cache *cache, struct entry *entry, size_t cap, struct chunk **evicted,
 		       size_t most)
 {
 	size_t n = 0;
 	entry->room = (uint32_t)(cap + CACHE_ENTRY_ROOM);
 	cache->used += entry->room;
-	while (n < most && cache->used + cache->n_ghosts * CACHE_GHOST_ROOM > cache->size) {
+	while (n < most && (is_full(cache) || (entry->is_ahead && cache->fresh_used > cache->size / 2))) {
 		struct chunk *chunk = cache_evict(cache);
 		if (!chunk)
 			break;

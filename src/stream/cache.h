@@ -24,6 +24,9 @@
  * Replacement is 2Q: what comes in is fresh, a FIFO; however often it is read there, a scan
  * pushes it out again, and only its key is remembered.  What is wanted again while it is
  * remembered is proven, an LRU.  Fresh chunks go first, as long as they hold more than a quarter.
+ *
+ * What read-ahead brings does not make fresh chunks grow beyond half of the cache, even while there is
+ * room: a scan reads each once, and uses the same memory again instead of touching more.
  */
 enum entry_state { ENTRY_GHOST, ENTRY_QUEUED, ENTRY_FETCHING, ENTRY_DECODING, ENTRY_READY };
 

@@ -54,7 +54,7 @@ bool read_ahead_note(struct read_ahead *ra, uint64_t off, uint64_t len, uint64_t
 	s->used = ++ra->clock;
 	if (end <= s->next)
 		return false; /* late, or the same place again */
-	s->run += end - s->next;
+	s->run += len; /* not the gap: two looks in one neighbourhood are no reader */
 	if (s->run < RUN_MIN) {
 		s->next = end;
 		return false;

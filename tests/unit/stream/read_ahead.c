@@ -67,6 +67,13 @@ static void forgets_a_reader_that_jumps(void **state)
 	assert_false(note(2 * MIB, 4 * KIB)); /* begins anew */
 }
 
+static void does_not_take_two_looks_in_one_neighbourhood_for_a_reader(void **state)
+{
+	assert_false(note(MIB, 4 * KIB));
+	assert_false(note(2 * MIB, 4 * KIB));
+	assert_false(note(3 * MIB, 4 * KIB));
+}
+
 static void takes_reads_that_overtake_each_other(void **state)
 {
 	static const uint64_t order[] = { 0, 2, 1, 3, 5, 4, 7, 6, 9, 8, 11, 10, 12, 13, 14, 15 };
@@ -110,6 +117,7 @@ int main(void)
 		cmocka_unit_test_setup(asks_for_every_byte_once, set_up),
 		cmocka_unit_test_setup(does_not_start_for_a_look_at_a_superblock, set_up),
 		cmocka_unit_test_setup(forgets_a_reader_that_jumps, set_up),
+		cmocka_unit_test_setup(does_not_take_two_looks_in_one_neighbourhood_for_a_reader, set_up),
 		cmocka_unit_test_setup(takes_reads_that_overtake_each_other, set_up),
 		cmocka_unit_test_setup(tells_several_readers_apart, set_up),
 		cmocka_unit_test_setup(keeps_to_its_budget, set_up),
