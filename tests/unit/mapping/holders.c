@@ -27,9 +27,10 @@ static int begin(void **state)
 {
 	if (scratch_begin(state))
 		return -1;
-	if (unshare(CLONE_NEWNS) == 0)
-		return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
-	return 0; /* not root: every test skips */
+	if (unshare(CLONE_NEWNS) < 0)
+		return 0; /* not root: every test skips */
+	/* In a chroot "/" is no mount: then what is mounted here may be seen outside, until it is unmounted. */
+	return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 || errno == EINVAL ? 0 : -1;
 }
 
 /* What udev does with a new device is no matter of ours, and soon over. */
