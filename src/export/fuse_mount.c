@@ -188,16 +188,17 @@ static int receive_fd(int socket)
 }
 
 /* It has ended: the first line of what it said, without its name. */
-static int say_why_not(const char *path, int said, struct err *err)
+static int say_why_not(const char *what, const char *path, int said, struct err *err)
 {
 	CLEANUP(freep) uint8_t *text = NULL;
 	size_t len;
 	if (read_fd(said, 4096, &text, &len, NULL) < 0 || len == 0)
-		return err_set(err, -EPERM, "cannot mount on %s", path);
+		return err_set(err, -EPERM, "cannot %s %s", what, path);
 	char *line = (char *)text;
 	line[strcspn(line, "\n")] = '\0';
 	const char *colon = strstr(line, ": ");
-	return err_set(err, -EPERM, "cannot mount on %s: %s", path, colon ? colon + 2 : line);
+	return err_set(err, strstr(line, "busy") ? -EBUSY : -EPERM, "cannot %s %s: %s", what, path,
+		       colon ? colon + 2 : line);
 }
 
 static int cannot_run(pid_t helper, struct err *err)
@@ -232,7 +233,7 @@ int fuse_mount_on_path(const char *path, const char *fs_name, struct fuse_mount 
 	closep(&ours);
 	(void) wait_for(helper);
 	if (fuse_fd < 0)
-		return say_why_not(path, said, err);
+		return say_why_not("mount on", path, said, err);
 	*ret = FUSE_MOUNT_NONE;
 	ret->fuse_fd = fuse_fd;
 	return 0;
@@ -241,15 +242,17 @@ int fuse_mount_on_path(const char *path, const char *fs_name, struct fuse_mount 
 /* Without root only the set-uid helper may. */
 static int unmount_by_helper(const char *path, bool is_lazy, struct err *err)
 {
-	CLEANUP(closep) int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int pipe[2];
+	if (pipe2(pipe, O_CLOEXEC) < 0)
+		return err_errno(err, -errno, "cannot make a pipe");
+	CLEANUP(closep) int said = pipe[0];
+	CLEANUP(closep) int say = pipe[1];
 	const char *words[8] = { "fusermount3", is_lazy ? "-uz" : "-u", "--", path };
-	pid_t helper = start_fusermount(words, -EBADF, null);
+	pid_t helper = start_fusermount(words, -EBADF, say);
 	if (helper < 0)
 		return cannot_run(helper, err);
-	if (wait_for(helper) == 0)
-		return 0;
-	return is_lazy ? err_set(err, -EPERM, "cannot unmount %s", path)
-		       : err_set(err, -EBUSY, "%s is in use", path);
+	closep(&say);
+	return wait_for(helper) == 0 ? 0 : say_why_not("unmount", path, said, err);
 }
 
 int fuse_path_unmount(const char *path, bool is_lazy, struct err *err)

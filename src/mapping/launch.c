@@ -98,9 +98,11 @@ static int child_tell_ready(struct child *child, struct err *err)
 {
 	CLEANUP(json_freep) json_t *taken = NULL;
 	json_t *info = mapping_info_to_json(&child->server.served.info);
-	(void) prctl(PR_SET_PDEATHSIG, 0); /* from here on its end is seen by the closed connection */
-	int r = control_ask(child->fd, json_pack("{s:o}", "ready", info), DEADLINE_NEVER, &taken, err);
+	/* From here on the caller's end is seen by the closed connection, and by nothing else: its terminal may
+	 * hang up the moment it was told. */
 	(void) setsid();
+	(void) prctl(PR_SET_PDEATHSIG, 0);
+	int r = control_ask(child->fd, json_pack("{s:o}", "ready", info), DEADLINE_NEVER, &taken, err);
 	closep(&child->fd);
 	return r;
 }

@@ -457,6 +457,9 @@ static int unmap(const struct registry *registry, const struct found *found, enu
 		if (r == -ETIMEDOUT && !is_forced &&
 		    find_holders(info, HOLDERS_CLOSELY, &why->holders, NULL) == 0 && why->holders.n)
 			return say_busy(info, why);
+		/* Its keeper cannot unmount it: perhaps we can, or learn why not. */
+		if (r == -ETIMEDOUT && info->via == VIA_FILE && info->state != MAPPING_SILENT)
+			return fuse_path_unmount(info->device, is_forced, &why->err);
 		return err_while(&why->err, r, "unmapping %s", info->device);
 	}
 	if (info->via == VIA_FILE)

@@ -3,6 +3,7 @@ import glob
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 
 import pytest
@@ -98,6 +99,13 @@ def root():
 def loop(root):
     if not os.path.exists("/dev/loop-control"):
         pytest.skip("this kernel has no loop devices")
+
+
+@pytest.fixture
+def own_mounts(root):
+    """Mounts that nobody else sees: unshare --mount."""
+    if subprocess.run(["unshare", "--mount", "true"], check=False, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip('"/" is no mount here, as in a plain chroot: mounts cannot be made private')
 
 
 @pytest.fixture

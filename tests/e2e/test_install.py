@@ -50,7 +50,7 @@ def test_program_manual_and_rule_are_installed(s, tree):
 
 
 @pytest.fixture
-def udev(s, root):
+def udev(s, own_mounts):
     """Properties of a device after an event, by our rule alone."""
     if not shutil.which("udevadm") or not os.path.isdir("/usr/lib/udev/rules.d"):
         pytest.skip("no udev")

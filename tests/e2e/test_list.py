@@ -74,7 +74,7 @@ exit $status
 """
 
 
-def test_on_a_servers_host(s, root, store):
+def test_on_a_servers_host(s, own_mounts, store):
     """It is said that the server refuses reads; a list leaves no lock file, a mapping does."""
     on_server = ["unshare", "--mount", "sh", "-euc", SERVER, "sh", store, PBSMAP]
     for command in (["snapshots"], ["groups"], ["files", SNAPSHOT]):
