@@ -15,6 +15,7 @@
 
 #include "util/buf.h"
 #include "util/file.h"
+#include "util/passed_fd.h"
 
 /*
  * The mounts, of three kinds.
@@ -162,29 +163,19 @@ static int wait_for(pid_t child)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -ECHILD;
 }
 
-/* The connection that the helper sends; -EPIPE = it sent none. */
+/* The connection that the helper sends; -EBADF = it sent none. */
 static int receive_fd(int socket)
 {
 	char byte;
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = { { 0 } };
 	struct iovec iov = { &byte, sizeof byte };
-	struct msghdr message = {
-		.msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = control.bytes, .msg_controllen = sizeof control.bytes,
-	};
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+	union passed_fd room = { { 0 } };
+	passed_fd_expect(&message, &room);
 	ssize_t n;
 	do
 		n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
-	const struct cmsghdr *header = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
-	if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
-		return n < 0 ? -errno : -EPIPE;
-	int fd;
-	memcpy(&fd, CMSG_DATA(header), sizeof fd);
-	return fd;
+	return n > 0 ? passed_fd_take(&message) : -EBADF;
 }
 
 /* It has ended: the first line of what it said, without its name. */

@@ -7,31 +7,7 @@
 #include <sys/socket.h>
 
 #include "format/json.h"
-
-/* Room for one descriptor, aligned as the kernel wants it. */
-union attachment {
-	char bytes[CMSG_SPACE(sizeof(int))];
-	struct cmsghdr align;
-};
-
-static void attach_fd(struct msghdr *message, union attachment *room, int fd)
-{
-	message->msg_control = room->bytes;
-	message->msg_controllen = sizeof room->bytes;
-	struct cmsghdr *header = CMSG_FIRSTHDR(message);
-	*header = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
-				    .cmsg_len = CMSG_LEN(sizeof fd) };
-	memcpy(CMSG_DATA(header), &fd, sizeof fd);
-}
-
-static int attached_fd(struct msghdr *message)
-{
-	const struct cmsghdr *header = CMSG_FIRSTHDR(message);
-	int fd = -EBADF;
-	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
-		memcpy(&fd, CMSG_DATA(header), sizeof fd);
-	return fd;
-}
+#include "util/passed_fd.h"
 
 int control_send_fd(int fd, json_t *take_json, int attached, struct err *err)
 {
@@ -41,9 +17,9 @@ int control_send_fd(int fd, json_t *take_json, int attached, struct err *err)
 		return err_set(err, -ENOMEM, "no memory for a message");
 	struct iovec iov = { text, strlen(text) };
 	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
-	union attachment room = { { 0 } };
+	union passed_fd room = { { 0 } };
 	if (attached >= 0)
-		attach_fd(&message, &room, attached);
+		passed_fd_attach(&message, &room, attached);
 	ssize_t n;
 	do
 		n = sendmsg(fd, &message, MSG_NOSIGNAL);
@@ -79,16 +55,16 @@ int control_receive_fd(int fd, struct deadline until, json_t **ret, int *ret_att
 	if (!text)
 		return err_set(err, -ENOMEM, "no memory for a message");
 	struct iovec iov = { text, CONTROL_PACKET_MAX };
-	union attachment room = { { 0 } };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = room.bytes,
-				  .msg_controllen = sizeof room.bytes };
+	union passed_fd room = { { 0 } };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+	passed_fd_expect(&message, &room);
 	ssize_t n = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (n == 0 || (n < 0 && errno == ECONNRESET))
 		return 0;
 	if (n < 0)
 		return err_errno(err, -errno, "cannot receive a message");
-	CLEANUP(closep) int attached = attached_fd(&message);
-	r = json_parse_object(text, (size_t)n, "message", ret, err);
+	CLEANUP(closep) int attached = passed_fd_take(&message);
+	r = message.msg_flags & MSG_TRUNC ? -EPROTO : json_parse_object(text, (size_t)n, "message", ret, err);
 	if (r < 0)
 		return err_set(err, -EPROTO, "a message that is none");
 	*ret_attached = steal_fd(&attached);
