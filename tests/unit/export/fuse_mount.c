@@ -143,7 +143,9 @@ static void a_file_on_a_path_is_there_until_it_is_unmounted(void **state)
 		skip();
 	char path[64];
 	(void) snprintf(path, sizeof path, "%s/a,b", run_dir);
-	CLEANUP(closep) int target = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	int target = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(target >= 0);
+	(void) close(target);
 	struct fuse_mount mount = FUSE_MOUNT_NONE;
 	struct err err = ERR_NONE;
 	struct stat st;
