@@ -111,6 +111,25 @@ def test_more_than_eight_devices(s, loop, small):
     assert not any(is_attached(device) for device in devices)
 
 
+def test_a_device_behind_the_256th_has_partitions_as_well(s, loop, parts):
+    """Numbers that do not fit into the eight bits a minor number once had."""
+    with open(s.path("small"), "wb") as out:
+        out.truncate(4096)
+    others = []
+    try:
+        while len(others) < 400 and not (others and number_of(others[-1]) >= 255):
+            others.append(s.run("losetup", "--find", "--show", "--read-only", s.path("small")).out.strip())
+        device = s.map(*parts.arguments())
+        assert number_of(device) >= 256
+        assert sha256_of(device, parts.size) == parts.sha256
+        assert size_of(f"{device}p2") > MIB
+        s.pbsmap("unmap", number_of(device))
+        assert not is_attached(device)
+    finally:
+        for other in others:
+            s.run("losetup", "--detach", other, check=False)
+
+
 def test_maps_that_race_for_a_free_device_all_get_one(s, loop, small):
     devices, threads = [], []
     for _ in range(6):
