@@ -133,7 +133,7 @@ static int format_options(const char *fs_name, struct buf *ret, struct err *err)
 }
 
 /* Runs fusermount3 with @comm as its socket (-EBADF = none); what it says goes to @said.  Its process or -errno. */
-static pid_t start_fusermount(const char *const *words, int comm, int said)
+static pid_t start_fusermount(const char *const words[static 8], int comm, int said)
 {
 	char comm_text[32];
 	(void) snprintf(comm_text, sizeof comm_text, "_FUSE_COMMFD=%d", comm);

@@ -63,12 +63,6 @@ static bool read_line(const char *path, char *ret, size_t len)
 	return true;
 }
 
-static void closedirp(DIR **dir)
-{
-	if (*dir)
-		(void) closedir(*dir);
-}
-
 /* -- what is looked for ---------------------------------------------------------------------- */
 
 static int add_target(struct targets *targets, dev_t dev, bool is_block, const char *path,

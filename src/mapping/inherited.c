@@ -9,7 +9,7 @@
 
 int inherited_list(int except, struct inherited *ret, struct err *err)
 {
-	DIR *dir = opendir("/proc/self/fd");
+	CLEANUP(closedirp) DIR *dir = opendir("/proc/self/fd");
 	if (!dir)
 		return err_errno(err, -errno, "cannot list /proc/self/fd");
 	struct dirent *entry;
@@ -22,7 +22,6 @@ int inherited_list(int except, struct inherited *ret, struct err *err)
 		if (r == 0)
 			ret->items[ret->n++] = fd;
 	}
-	(void) closedir(dir);
 	return r;
 }
 

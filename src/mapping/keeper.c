@@ -40,12 +40,15 @@
 #define CLOSE_MS 1000
 #define SECTOR	 512
 
+/* Only forward: each question is answered once. */
+enum stage { NOTHING, MOUNTED, SHOWN };
+
 struct kept {
+	enum stage stage;
 	struct fuse_mount mount;
 	struct loop loop;
 	char *path;	     /* absolute, mounted on; NULL = not mounted on a path */
 	bool is_target_made; /* it was not there before, and goes with the mount */
-	bool is_shown;
 };
 
 /* -- in the keeper --------------------------------------------------------------------------- */
@@ -91,8 +94,9 @@ static int do_mount(struct kept *kept, const json_t *question, json_t **ret, str
 	CLEANUP(freep) char *target = text_from_json(json_object_get(question, "target"));
 	CLEANUP(freep) char *fs_name = text_from_json(json_object_get(question, "fs_name"));
 	CLEANUP(freep) char *run_dir = text_from_json(json_object_get(question, "run_dir"));
-	if (!fs_name || !run_dir || kept->mount.fuse_fd >= 0 || kept->is_shown)
+	if (!fs_name || !run_dir || kept->stage != NOTHING)
 		return err_set(err, -EPROTO, "not a question a keeper answers");
+	kept->stage = MOUNTED;
 	int r = target ? mount_path(target, fs_name, kept, err)
 		       : fuse_mount_nowhere(fs_name, run_dir, false, &kept->mount, err);
 	if (r == 0)
@@ -126,9 +130,9 @@ static int do_show(struct kept *kept, const json_t *question, json_t **ret, stru
 {
 	CLEANUP(strv_deinit) struct strv partitions = STRV_EMPTY;
 	const char *mark = json_string_value(json_object_get(question, "mark"));
-	if (!mark || kept->is_shown)
+	if (!mark || kept->stage != MOUNTED)
 		return err_set(err, -EPROTO, "not a question a keeper answers");
-	kept->is_shown = true;
+	kept->stage = SHOWN;
 	int r = kept->path ? 0 : attach_loop(kept, mark, &partitions, err);
 	fuse_mount_finish(&kept->mount);
 	const char *device = kept->path ? kept->path : kept->loop.path;

@@ -31,7 +31,6 @@
  * Until "ready" Ctrl-C reaches both, and the death of the caller kills the server process; keeper and
  * kernel take device and mount away with it.
  */
-
 #define UNDO_MS 10000 /* of taking a device away that nobody uses */
 
 /* -- in the server process ------------------------------------------------------------------- */

@@ -148,7 +148,7 @@ static bool is_known(const struct found_list *list, const char *device)
 }
 
 /*
- * A FUSE mount of ours that nobody answers: its process was killed, and its helper as well.  One whose
+ * A FUSE mount of ours that nobody answers: its process was killed, and its keeper as well.  One whose
  * process is stopped holds whoever asks, so a child does, and nobody waits long for it.
  */
 static bool is_dead_mount(const char *path)
@@ -407,6 +407,8 @@ static int kill_server(int fd, struct err *err)
 		return err_set(err, -ETIMEDOUT, "its process does not answer");
 	CLEANUP(closep) int pid_fd = (int)syscall(SYS_pidfd_open, peer.pid, 0);
 	struct pollfd has_ended = { .fd = fd };
+	if (pid_fd < 0 && errno != ESRCH)
+		return err_errno(err, -errno, "cannot kill process %d", (int)peer.pid);
 	/* While the connection stands, the number is still its own. */
 	if (pid_fd < 0 || poll(&has_ended, 1, 0) > 0)
 		return 0;

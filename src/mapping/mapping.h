@@ -102,7 +102,7 @@ enum unmap_flags { UNMAP_FORCE = 1 };
  *          -EBUSY   with holders
  */
 int mapping_unmap(const char *which, enum unmap_flags flags, struct deadline until,
-		  struct failure *why);
+		  struct failure *why) MUST_CHECK;
 
 /* Every one; goes on behind one that is busy, and then fails with the first failure. */
 int mapping_unmap_all(enum unmap_flags flags, struct deadline until, struct failure *why) MUST_CHECK;

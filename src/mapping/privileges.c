@@ -32,9 +32,7 @@ static const int allowed[] = {
 	/* control socket, syslog */
 	SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(sendto),
 	SCMP_SYS(sendmsg), SCMP_SYS(recvfrom), SCMP_SYS(recvmsg), SCMP_SYS(getsockopt),
-	SCMP_SYS(setsockopt), SCMP_SYS(shutdown), SCMP_SYS(unlink), SCMP_SYS(unlinkat),
-	/* the end: loop device, mount on a path */
-	SCMP_SYS(ioctl), SCMP_SYS(umount2),
+	SCMP_SYS(setsockopt), SCMP_SYS(shutdown), SCMP_SYS(unlinkat),
 	/* memory */
 	SCMP_SYS(brk), SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(mprotect),
 	SCMP_SYS(madvise), SCMP_SYS(mlock), SCMP_SYS(mlock2), SCMP_SYS(munlock), SCMP_SYS(getrandom),

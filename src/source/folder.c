@@ -48,12 +48,6 @@ static bool is_kind(int dir_fd, const struct dirent *entry, enum folder_want wan
 	return want == FOLDER_DIRS ? S_ISDIR(st.st_mode) : S_ISREG(st.st_mode);
 }
 
-static void closedirp(DIR **dir)
-{
-	if (*dir)
-		(void) closedir(*dir);
-}
-
 int folder_list(int dir_fd, enum folder_want want, bool (*is_wanted)(const char *name),
 		struct strv *ret, struct err *err)
 {

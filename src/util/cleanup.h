@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,4 +64,14 @@ static inline void fclosep(FILE **f)
 		errno = saved;
 	}
 	*f = NULL;
+}
+
+static inline void closedirp(DIR **dir)
+{
+	if (*dir) {
+		int saved = errno;
+		(void) closedir(*dir);
+		errno = saved;
+	}
+	*dir = NULL;
 }
