@@ -25,6 +25,7 @@ enum blob_kind {
 #define BLOB_HEADER_ENCRYPTED 44
 #define BLOB_MAX_CHUNK	      (16u << 20)  /* payload of a chunk a server accepts */
 #define BLOB_MAX_FILE	      (128u << 20) /* payload of a .blob */
+#define BLOB_FILE_MAX	      (BLOB_MAX_FILE + 4096u) /* bytes of a .blob with its envelope */
 
 /* Parsed; points into the raw bytes. */
 struct blob {

@@ -12,6 +12,7 @@
 #define INDEX_CHUNK_SIZE_MIN 4096u	   /* fixed index */
 #define INDEX_CHUNK_SIZE_MAX (16u << 20) /* fixed index */
 #define INDEX_STEP_MAX	     (128u << 20)  /* dynamic index: one chunk */
+#define INDEX_FILE_MAX	     (INDEX_HEADER_SIZE + 40ull * INDEX_MAX_CHUNKS) /* bytes of a whole one */
 
 enum index_kind {
 	INDEX_FIXED,   /* .fidx: chunks of one size, the last may be short */

@@ -12,9 +12,7 @@
 #include "util/bytes.h"
 #include "util/file.h"
 
-#define BLOB_FILE_MAX  (BLOB_MAX_FILE + 4096u)
-#define INDEX_FILE_MAX (INDEX_HEADER_SIZE + 40ull * INDEX_MAX_CHUNKS)
-#define COPY_PIECE     (1u << 20) /* bytes */
+#define COPY_PIECE (1u << 20) /* bytes */
 
 int folder_open(int dir_fd, const char *path)
 {

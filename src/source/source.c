@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "source/source.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 void group_list_deinit(struct group_list *list)
@@ -107,6 +109,24 @@ void source_shutdown(struct source *source)
 {
 	if (source->ops->shutdown)
 		source->ops->shutdown(source);
+}
+
+void source_get_health(struct source *source, struct source_health *ret)
+{
+	*ret = SOURCE_HEALTHY;
+	if (source->ops->health)
+		source->ops->health(source, ret);
+}
+
+void source_tell(const struct source *source, const char *fmt, ...)
+{
+	char line[1024];
+	va_list args;
+	va_start(args, fmt);
+	(void) vsnprintf(line, sizeof line, fmt, args);
+	va_end(args);
+	if (source->tell)
+		source->tell(source->tell_user, line);
 }
 
 void source_verdict(struct source *source, const struct fetch *fetch, bool is_good)

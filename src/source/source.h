@@ -45,6 +45,7 @@ struct fetch {
 			   is the source's own */
 	void *owner;	/* the source's own */
 	struct list node; /* the source's own */
+	unsigned n_tries; /* the source's own */
 };
 
 struct snapshot_file {
@@ -82,6 +83,15 @@ struct snapshot_list {
 void group_list_deinit(struct group_list *list);
 void snapshot_list_deinit(struct snapshot_list *list);
 
+/* Is it there? */
+struct source_health {
+	bool is_lost;	/* a server that is being looked for: what is fetched waits */
+	int64_t since;	/* epoch seconds; of the loss */
+	char why[256];
+};
+
+#define SOURCE_HEALTHY ((struct source_health){ 0 })
+
 /* What a source of any kind can do; the functions below call these. */
 struct source_ops {
 	void (*close)(struct source *source);
@@ -100,6 +110,7 @@ struct source_ops {
 	void (*raise)(struct source *source, struct fetch *fetch, enum priority priority);
 	void (*verdict)(struct source *source, const struct fetch *fetch, bool is_good);
 	void (*shutdown)(struct source *source); /* NULL: it never waits */
+	void (*health)(struct source *source, struct source_health *ret); /* NULL: always well */
 };
 
 /* The part all sources begin with. */
@@ -111,6 +122,9 @@ struct source {
 	gid_t gid;
 	bool only_looks;    /* set by the caller: a snapshot is opened for a list, and not locked */
 	struct strv notes;  /* what set-up calls found that a user should know; one line each */
+	/* News of its connection, one line each, from any thread; NULL = nobody listens. */
+	void (*tell)(void *user, const char *line);
+	void *tell_user;
 };
 
 void source_close(struct source *source);
@@ -167,6 +181,11 @@ void source_raise(struct source *source, struct fetch *fetch, enum priority prio
 
 /* Fetches that wait for something to come back fail now with -ESHUTDOWN, and later ones. */
 void source_shutdown(struct source *source);
+
+void source_get_health(struct source *source, struct source_health *ret);
+
+/* For sources: a line to whoever listens. */
+void source_tell(const struct source *source, const char *fmt, ...) PRINTF(2, 3);
 
 /* The blob of @fetch was good, or was not: its origin learns it. */
 void source_verdict(struct source *source, const struct fetch *fetch, bool is_good);
