@@ -26,9 +26,19 @@ struct pbs_repository {
  * pbs_repository_parse - "[[AUTHID@]HOST:][PORT:]STORE", as the reference client takes it
  *
  * Threads: pure
- * Errors:  -EINVAL
+ * Errors:  -EINVAL; the message says which part is wrong
  */
 int pbs_repository_parse(const char *text, struct pbs_repository *ret, struct err *err) MUST_CHECK;
+
+/* The parts one by one, as newer clients have them in variables of their own.  NULL = the default. */
+struct pbs_repository_parts {
+	const char *auth_id, *host, *port; /* @host: an IPv6 address also without brackets */
+	const char *store;		   /* not NULL */
+};
+
+/* -EINVAL says which part is wrong. */
+int pbs_repository_join(const struct pbs_repository_parts *parts, struct pbs_repository *ret,
+			struct err *err) MUST_CHECK;
 
 /* The form people see and mappings are named by; fits, whatever was parsed. */
 #define PBS_REPOSITORY_TEXT_SIZE (PBS_AUTH_ID_MAX + PBS_REPOSITORY_MAX + SAFE_ID_MAX + 16)

@@ -94,8 +94,16 @@ def json_manifests():
         yield b'{"backup-id":"1","backup-time":1,"backup-type":"vm","files":[],"x":' + base64.b64decode(written) + b"}"
 
 
+def repositories():
+    yield from (text.encode() for text in (
+        "store", "8007:store", "127.0.0.1:1:store", "u@pam!t@127.0.0.1:1:s_a", "u!t@pam@h.example.com:1:s",
+        "u@x@pam@h:65535:sto", "[::1]:sto", "root@pam@[fe80::1:2]:8007:store-1", "::1:sto", "[fe80::1%eth0]:1:sto",
+        "u@pam@:sto", "host_a:1:sto", "h:123456:sto", ":store", "u@pam@h:1:.s"))
+
+
 TARGETS = {"blob": blobs, "didx": dynamic_indexes, "fidx": fixed_indexes, "key_file": key_files,
-           "manifest": json_manifests, "names": names}
+           "manifest": json_manifests, "names": names,
+           "pbs_repository": repositories}
 
 
 def main():
