@@ -2,17 +2,15 @@
 #include "mapping/key_source.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <termios.h>
 
 #include "mapping/environment.h"
+#include "mapping/prompt.h"
 #include "util/buf.h"
 #include "util/file.h"
 
-#define PASSWORD_MAX 1024 /* bytes typed */
-#define PROMPT	     "Encryption Key Password: "
+#define PROMPT "Encryption Key Password: "
 
 void key_source_deinit(struct key_source *source)
 {
@@ -94,74 +92,7 @@ int key_source_find(const char *keyfile, struct key_source *ret, char **ret_note
 	return 0;
 }
 
-/* -- the password ---------------------------------------------------------------------------- */
-
-enum typed { TYPED_MORE, TYPED_END, TYPED_INTERRUPT };
-
-/* One key; a star for each byte, as people know it. */
-static enum typed take_key(int tty, char c, char *password, size_t *len)
-{
-	if (c == '\r' || c == '\n' || c == 4)
-		return TYPED_END;
-	if (c == 3)
-		return TYPED_INTERRUPT;
-	if ((c == 8 || c == 127) && *len) {
-		--*len;
-		(void) write_full(tty, "\b \b", 3);
-	} else if ((unsigned char)c >= 32 && c != 127 && *len < PASSWORD_MAX) {
-		password[(*len)++] = c;
-		(void) write_full(tty, "*", 1);
-	}
-	return TYPED_MORE;
-}
-
-static enum typed read_password(int tty, char *password, size_t *ret_len)
-{
-	*ret_len = 0;
-	for (;;) {
-		char c;
-		ssize_t n = read(tty, &c, 1);
-		if (n < 0 && errno == EINTR)
-			continue;
-		enum typed typed = n == 1 ? take_key(tty, c, password, ret_len) : TYPED_END;
-		if (typed != TYPED_MORE)
-			return typed;
-	}
-}
-
-/*
- * 1 = typed, 0 = there is no terminal.  Signals of the terminal are off meanwhile, so that nobody is
- * left with one that shows nothing; Ctrl-C is then sent to all it would have reached.
- */
-static int ask(struct secret *ret, struct err *err)
-{
-	CLEANUP(closep) int tty = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
-	struct termios before, raw;
-	if (tty < 0 || tcgetattr(tty, &before) < 0)
-		return 0;
-	struct secret typed = SECRET_EMPTY;
-	int r = secret_init(&typed, PASSWORD_MAX, err);
-	if (r < 0)
-		return r;
-	raw = before;
-	raw.c_lflag &= ~(tcflag_t)(ECHO | ICANON | ISIG | IEXTEN);
-	raw.c_cc[VMIN] = 1;
-	raw.c_cc[VTIME] = 0;
-	size_t len = 0;
-	(void) tcsetattr(tty, TCSAFLUSH, &raw);
-	(void) write_full(tty, PROMPT, strlen(PROMPT));
-	enum typed how = read_password(tty, (char *)typed.data, &len);
-	(void) write_full(tty, "\n", 1);
-	(void) tcsetattr(tty, TCSAFLUSH, &before);
-	if (how == TYPED_INTERRUPT) {
-		(void) kill(0, SIGINT);
-		r = err_set(err, -EINTR, "interrupted");
-	} else {
-		r = secret_init_copy(ret, typed.data, len, err);
-	}
-	secret_deinit(&typed);
-	return r < 0 ? r : 1;
-}
+/* -- the key --------------------------------------------------------------------------------- */
 
 /* All that can be wrong with a key is one thing to the caller: this key does not open it. */
 static int opened(const struct key_source *source, int r, struct err *err)
@@ -179,7 +110,7 @@ int key_source_open(const struct key_source *source, struct crypt_key **ret, str
 		return opened(source, key_file_open(&source->file, NULL, ret, err), err);
 	r = environment_value("PBS_ENCRYPTION_PASSWORD", "encryption-password", &password, err);
 	if (r == 0)
-		r = ask(&password, err);
+		r = prompt_password(PROMPT, &password, err);
 	if (r == 0)
 		return err_set(err, -ENOKEY, "the key %s has a password: set PBS_ENCRYPTION_PASSWORD (or its "
 			       "_FD, _FILE or _CMD form), or call from a terminal", source->path);

@@ -16,7 +16,7 @@ static struct pbs_repository parsed(const char *text)
 	return repository;
 }
 
-/* Those with a mark were put to the reference client. */
+/* The first eight were put to the reference client. */
 static void takes_a_string_apart_as_the_reference_client_does(void **state)
 {
 	static const struct {
@@ -26,16 +26,16 @@ static void takes_a_string_apart_as_the_reference_client_does(void **state)
 		bool is_token;
 		const char *printed;
 	} rows[] = {
-		{ "store", "root@pam", "localhost", 8007, "store", false, "store" },		     /* * */
-		{ "8007:store", "root@pam", "8007", 8007, "store", false, "8007:store" },	     /* * */
-		{ "127.0.0.1:1:store", "root@pam", "127.0.0.1", 1, "store", false, "127.0.0.1:1:store" }, /* * */
+		{ "store", "root@pam", "localhost", 8007, "store", false, "store" },
+		{ "8007:store", "root@pam", "8007", 8007, "store", false, "8007:store" },
+		{ "127.0.0.1:1:store", "root@pam", "127.0.0.1", 1, "store", false, "127.0.0.1:1:store" },
 		{ "u@pam!t@127.0.0.1:1:s_a", "u@pam!t", "127.0.0.1", 1, "s_a", true,
-		  "u@pam!t@127.0.0.1:1:s_a" }, /* * */
-		{ "u!t@pam@127.0.0.1:1:s", "u!t@pam", "127.0.0.1", 1, "s", false, "u!t@pam@127.0.0.1:1:s" }, /* * */
+		  "u@pam!t@127.0.0.1:1:s_a" },
+		{ "u!t@pam@127.0.0.1:1:s", "u!t@pam", "127.0.0.1", 1, "s", false, "u!t@pam@127.0.0.1:1:s" },
 		{ "u@x@pam@127.0.0.1:1:sto", "u@x@pam", "127.0.0.1", 1, "sto", false,
-		  "u@x@pam@127.0.0.1:1:sto" },						      /* * */
-		{ "[::1]:sto", "root@pam", "[::1]", 8007, "sto", false, "[::1]:sto" },	      /* * */
-		{ "1.2.3.999:1:sto", "root@pam", "1.2.3.999", 1, "sto", false, "1.2.3.999:1:sto" }, /* * */
+		  "u@x@pam@127.0.0.1:1:sto" },
+		{ "[::1]:sto", "root@pam", "[::1]", 8007, "sto", false, "[::1]:sto" },
+		{ "1.2.3.999:1:sto", "root@pam", "1.2.3.999", 1, "sto", false, "1.2.3.999:1:sto" },
 		{ "u@pam@h:sto", "u@pam", "h", 8007, "sto", false, "u@pam@h:8007:sto" },
 		{ "h:8007:sto", "root@pam", "h", 8007, "sto", false, "h:sto" },
 		{ "localhost:sto", "root@pam", "localhost", 8007, "sto", false, "localhost:sto" },
@@ -66,7 +66,7 @@ static void says_which_part_is_wrong(void **state)
 	static const struct {
 		const char *text, *words;
 	} rows[] = {
-		{ "::1:sto", "the repository '::1:sto'" },
+		{ "::1:sto", "':' is no name or address of a server; an IPv6 address is written [::1], while" },
 		{ "", "the name of the datastore is missing" },
 		{ ":", "the name of the datastore is missing" },
 		{ "h:", "the name of the datastore is missing" },

@@ -2,17 +2,15 @@
 #include "mapping/key_source.h"
 
 #include <fcntl.h>
-#include <pty.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <termios.h>
 
 #include "format/data.h"
 #include "scratch.h"
+#include "terminal.h"
 #include "unit.h"
 #include "util/file.h"
 
@@ -27,17 +25,6 @@
 	"{\"kdf\":{\"PBKDF2\":{\"iter\":65535," SALT "}}," TIMES         \
 	"\"data\":\"EBESExQVFhcYGRobHB0eHzWpsYdf3GJMhrwqIAnQE4Az5PGsbQQM1xtzIte8MTcKfQb08fLaMtlzuUTHnCFXNw==\"}"
 #define BELOW "/proxmox-backup/encryption-key.json"
-
-/* A terminal that started the tests would be asked for passwords. */
-static void leave_terminal(void)
-{
-	if (setsid() >= 0)
-		return;
-	(void) signal(SIGHUP, SIG_IGN);
-	CLEANUP(closep) int tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
-	if (tty >= 0)
-		(void) ioctl(tty, TIOCNOTTY);
-}
 
 static int begin(void **state)
 {
@@ -224,40 +211,16 @@ static void takes_the_password_from_the_environment(void **state)
 
 /* -- the prompt ------------------------------------------------------------------------------ */
 
-static volatile sig_atomic_t n_interrupts;
-
-static void count_interrupt(int number)
-{
-	n_interrupts++;
-}
-
-/* In the child, on its terminal: a code that fits into an exit status, 255 = something is left behind. */
-static _Noreturn void ask_in_child(void)
+static int open_with_password(void *user)
 {
 	struct key_source keys;
-	struct crypt_key *key;
-	struct termios before, after;
+	CLEANUP(crypt_key_freep) struct crypt_key *key = NULL;
 	char *note;
-	(void) signal(SIGINT, count_interrupt);
 	int r = key_source_find("pbkdf2.json", &keys, &note, NULL);
-	int got = tcgetattr(STDIN_FILENO, &before);
 	if (r == 0)
 		r = key_source_open(&keys, &key, NULL);
-	bool is_well = got == 0 && tcgetattr(STDIN_FILENO, &after) == 0 &&
-		       before.c_lflag == after.c_lflag && (n_interrupts == 1) == (r == -EINTR);
-	_exit(is_well ? -r : 255);
-}
-
-/* All that is shown until it contains @until, or to the end. */
-static void watch(int terminal, const char *until, char *shown, size_t len)
-{
-	size_t have = strlen(shown);
-	ssize_t n;
-	while (!(until && strstr(shown, until)) && have + 1 < len &&
-	       (n = read(terminal, shown + have, len - 1 - have)) > 0) {
-		have += (size_t)n;
-		shown[have] = '\0';
-	}
+	key_source_deinit(&keys);
+	return -r;
 }
 
 static void asks_on_the_terminal(void **state)
@@ -277,20 +240,9 @@ static void asks_on_the_terminal(void **state)
 		{ "test-\003", EINTR, "*****\r\n" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		char shown[256] = "";
-		int terminal, status;
-		pid_t child = forkpty(&terminal, NULL, NULL, NULL);
-		assert_true(child >= 0);
-		if (child == 0)
-			ask_in_child();
-		watch(terminal, "Password: ", shown, sizeof shown);
-		int r = write_full(terminal, rows[i].typed, strlen(rows[i].typed));
-		watch(terminal, NULL, shown, sizeof shown);
-		assert_int_equal(waitpid(child, &status, 0), child);
-		(void) close(terminal);
-		assert_int_equal(r, 0);
-		assert_true(WIFEXITED(status));
-		assert_int_equal(WEXITSTATUS(status), rows[i].status);
+		const struct turn turns[] = { { "Password: ", rows[i].typed }, { NULL } };
+		char shown[256];
+		assert_int_equal(on_terminal(open_with_password, NULL, turns, shown, sizeof shown), rows[i].status);
 		assert_non_null(strstr(shown, "Encryption Key Password: "));
 		assert_non_null(strstr(shown, rows[i].stars));
 		assert_null(strstr(shown, "test-"));

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mapping/prompt.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <termios.h>
+
+#include "util/file.h"
+
+#define LINE_MAX_LEN 1024 /* bytes typed */
+
+enum echo { ECHO_STARS, ECHO_TEXT };
+enum typed { TYPED_MORE, TYPED_END, TYPED_INTERRUPT, TYPED_HANG_UP };
+
+/* What is typed, in memory that may hold a password. */
+struct line {
+	struct secret room;
+	size_t len;
+};
+
+static int open_terminal(struct termios *ret)
+{
+	CLEANUP(closep) int tty = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	return tty >= 0 && tcgetattr(tty, ret) == 0 ? steal_fd(&tty) : -EBADF;
+}
+
+/* One key, shown as people know it. */
+static enum typed take_key(int tty, char c, enum echo echo, struct line *line)
+{
+	if (c == '\r' || c == '\n' || c == 4)
+		return TYPED_END;
+	if (c == 3)
+		return TYPED_INTERRUPT;
+	if ((c == 8 || c == 127) && line->len) {
+		line->len--;
+		(void) write_full(tty, "\b \b", 3);
+	} else if ((unsigned char)c >= 32 && c != 127 && line->len < LINE_MAX_LEN) {
+		line->room.data[line->len++] = (uint8_t)c;
+		(void) write_full(tty, echo == ECHO_TEXT ? &c : "*", 1);
+	}
+	return TYPED_MORE;
+}
+
+static enum typed read_line(int tty, enum echo echo, struct line *line)
+{
+	for (;;) {
+		char c;
+		ssize_t n = read(tty, &c, 1);
+		if (n < 0 && errno == EINTR)
+			continue;
+		enum typed typed = n == 1 ? take_key(tty, c, echo, line) : TYPED_HANG_UP;
+		if (typed != TYPED_MORE)
+			return typed;
+	}
+}
+
+/*
+ * Signals of the terminal are off meanwhile, so that nobody is left with one that shows nothing; Ctrl-C is
+ * then sent to all it would have reached.
+ */
+static int ask(int tty, const struct termios *before, const char *question, enum echo echo, struct line *line,
+	       struct err *err)
+{
+	struct termios raw = *before;
+	raw.c_lflag &= ~(tcflag_t)(ECHO | ICANON | ISIG | IEXTEN);
+	raw.c_cc[VMIN] = 1;
+	raw.c_cc[VTIME] = 0;
+	line->len = 0;
+	(void) tcsetattr(tty, TCSAFLUSH, &raw);
+	(void) write_full(tty, question, strlen(question));
+	enum typed how = read_line(tty, echo, line);
+	(void) write_full(tty, "\n", 1);
+	(void) tcsetattr(tty, TCSAFLUSH, before);
+	if (how == TYPED_HANG_UP)
+		return err_set(err, -EIO, "the terminal hung up");
+	if (how == TYPED_END)
+		return 0;
+	(void) kill(0, SIGINT);
+	return err_set(err, -EINTR, "interrupted");
+}
+
+int prompt_password(const char *question, struct secret *ret, struct err *err)
+{
+	struct termios before;
+	struct line line = { .room = SECRET_EMPTY };
+	CLEANUP(closep) int tty = open_terminal(&before);
+	if (tty < 0)
+		return 0;
+	int r = secret_init(&line.room, LINE_MAX_LEN, err);
+	if (r == 0)
+		r = ask(tty, &before, question, ECHO_STARS, &line, err);
+	if (r == 0)
+		r = secret_init_copy(ret, line.room.data, line.len, err);
+	secret_deinit(&line.room);
+	return r < 0 ? r : 1;
+}
+
+/* PROMPT_NO_TERMINAL = neither. */
+static enum prompt_answer answer_in(const struct line *line)
+{
+	static const char yes[] = "yY", no[] = "nN";
+	if (line->len != 1)
+		return PROMPT_NO_TERMINAL;
+	if (memchr(yes, line->room.data[0], 2))
+		return PROMPT_YES;
+	return memchr(no, line->room.data[0], 2) ? PROMPT_NO : PROMPT_NO_TERMINAL;
+}
+
+int prompt_yes_no(const char *question, struct err *err)
+{
+	struct termios before;
+	struct line line = { .room = SECRET_EMPTY };
+	enum prompt_answer answer = PROMPT_NO_TERMINAL;
+	CLEANUP(closep) int tty = open_terminal(&before);
+	if (tty < 0)
+		return PROMPT_NO_TERMINAL;
+	int r = secret_init(&line.room, LINE_MAX_LEN, err);
+	while (r == 0 && answer == PROMPT_NO_TERMINAL) {
+		r = ask(tty, &before, question, ECHO_TEXT, &line, err);
+		answer = answer_in(&line);
+	}
+	secret_deinit(&line.room);
+	return r < 0 ? r : (int)answer;
+}
