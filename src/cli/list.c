@@ -2,20 +2,28 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/output.h"
 #include "util/text.h"
 
 #define HOLDERS_SAID 3 /* the JSON has all */
 
+static json_t *lost_to_json(const struct mapping_info *info)
+{
+	return info->lost_since ? json_pack("{s:I, s:o}", "since", (json_int_t)info->lost_since, "why",
+					    json_text_or_null(info->lost_why))
+				: json_null();
+}
+
 static json_t *info_to_json(const struct mapping_info *info)
 {
 	const struct stream_stats *stats = &info->stats;
 	json_t *json = json_pack(
-		"{s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "via",
+		"{s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:o}", "via",
 		mapping_via_name(info->via), "ns", info->ns, "snapshot", info->snapshot, "size",
 		(json_int_t)info->size, "pid", (json_int_t)info->pid, "state",
-		mapping_state_name(info->state), "since", (json_int_t)info->since, "read_bytes",
+		mapping_state_name(info->state), "since", (json_int_t)info->since, "lost", lost_to_json(info), "read_bytes",
 		(json_int_t)stats->read_bytes, "fetched_bytes", (json_int_t)stats->fetched_bytes,
 		"fetched_chunks", (json_int_t)stats->fetched_chunks, "cache_hits",
 		(json_int_t)stats->cache_hits, "damaged_chunks", (json_int_t)stats->damaged_chunks,
@@ -48,20 +56,22 @@ static int format_name(const struct mapping_info *info, struct buf *ret, struct 
 			  *info->snapshot ? " " : "", info->archive);
 }
 
+/* "reconnecting for 12 s, 3 damaged" */
 static void format_state(const struct mapping_info *info, char *ret, size_t len)
 {
 	uint64_t n_damaged = info->stats.damaged_chunks;
+	char lost[48] = "", damaged[48] = "";
+	if (info->lost_since)
+		(void) snprintf(lost, sizeof lost, " for %lld s", (long long)(time(NULL) - info->lost_since));
 	if (n_damaged)
-		(void) snprintf(ret, len, "%s, %" PRIu64 " damaged", mapping_state_name(info->state),
-				n_damaged);
-	else
-		(void) snprintf(ret, len, "%s", mapping_state_name(info->state));
+		(void) snprintf(damaged, sizeof damaged, ", %" PRIu64 " damaged", n_damaged);
+	(void) snprintf(ret, len, "%s%s%s", mapping_state_name(info->state), lost, damaged);
 }
 
 static int add_row(struct table *table, const struct mapping_info *info, struct err *err)
 {
 	CLEANUP(buf_deinit) struct buf name = BUF_EMPTY;
-	char size[32], read[32], fetched[32], holders[256], state[64];
+	char size[32], read[32], fetched[32], holders[256], state[128];
 	strv_describe(&info->holders, HOLDERS_SAID, holders, sizeof holders);
 	format_state(info, state, sizeof state);
 	int r = format_name(info, &name, err);

@@ -11,6 +11,7 @@ static const char *const via_names[] = { [VIA_LOOP] = "loop", [VIA_FILE] = "file
 
 static const char *const state_names[] = {
 	[MAPPING_READY] = "ready",
+	[MAPPING_RECONNECTING] = "reconnecting",
 	[MAPPING_ENDING] = "ending",
 	[MAPPING_SILENT] = "silent",
 	[MAPPING_DEAD] = "dead",
@@ -34,6 +35,7 @@ void mapping_info_deinit(struct mapping_info *info)
 	free(info->ns);
 	free(info->snapshot);
 	free(info->archive);
+	free(info->lost_why);
 	strv_deinit(&info->partitions);
 	strv_deinit(&info->holders);
 	*info = MAPPING_INFO_EMPTY;
@@ -117,6 +119,7 @@ static const struct text_field text_fields[] = {
 	{ "ns", offsetof(struct mapping_info, ns) },
 	{ "snapshot", offsetof(struct mapping_info, snapshot) },
 	{ "archive", offsetof(struct mapping_info, archive) },
+	{ "lost_why", offsetof(struct mapping_info, lost_why) },
 };
 
 static const struct text_field u64_fields[] = {
@@ -153,6 +156,7 @@ json_t *mapping_info_to_json(const struct mapping_info *info)
 	bad |= json_object_set_new(json, "keeper", json_integer(info->keeper_pid));
 	bad |= json_object_set_new(json, "state", json_integer(info->state));
 	bad |= json_object_set_new(json, "since", json_integer(info->since));
+	bad |= json_object_set_new(json, "lost_since", json_integer(info->lost_since));
 	bad |= json_object_set_new(json, "partitions", strv_to_json(&info->partitions));
 	if (!bad)
 		return json;
@@ -185,7 +189,7 @@ static int fill_texts(const json_t *json, struct mapping_info *info, struct err 
 
 static int fill_numbers(const json_t *json, struct mapping_info *info, struct err *err)
 {
-	json_int_t via = 0, state = 0, pid = 0, keeper = 0, since = 0;
+	json_int_t via = 0, state = 0, pid = 0, keeper = 0, since = 0, lost_since = 0;
 	for (size_t i = 0; i < ARRAY_LEN(u64_fields); i++) {
 		json_int_t n = 0;
 		int r = take_number(json, u64_fields[i].key, INT64_MAX, &n, err);
@@ -202,11 +206,14 @@ static int fill_numbers(const json_t *json, struct mapping_info *info, struct er
 		r = take_number(json, "keeper", INT32_MAX, &keeper, err);
 	if (r == 0)
 		r = take_number(json, "since", INT64_MAX, &since, err);
+	if (r == 0)
+		r = take_number(json, "lost_since", INT64_MAX, &lost_since, err);
 	info->via = (enum mapping_via)via;
 	info->state = (enum mapping_state)state;
 	info->pid = (pid_t)pid;
 	info->keeper_pid = (pid_t)keeper;
 	info->since = since;
+	info->lost_since = lost_since;
 	return r;
 }
 

@@ -80,7 +80,7 @@ static int describe_mute(enum mapping_state state, const char *name, const char 
 	info.via = strncmp(device, "/dev/loop", 9) == 0 ? VIA_LOOP : VIA_FILE;
 	const struct { char **to; const char *from; } texts[] = {
 		{ &info.name, name }, { &info.device, device }, { &info.repository, "" }, { &info.ns, "" },
-		{ &info.snapshot, "" }, { &info.archive, "" },
+		{ &info.snapshot, "" }, { &info.archive, "" }, { &info.lost_why, "" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
 		*texts[i].to = strdup(texts[i].from);

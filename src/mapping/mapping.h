@@ -32,12 +32,13 @@ struct mapping_options {
 
 enum mapping_state {
 	MAPPING_READY,
+	MAPPING_RECONNECTING, /* the repository is lost, and looked for: reads of what is not in memory wait */
 	MAPPING_ENDING, /* told to end; goes when its last user does */
 	MAPPING_SILENT, /* the socket accepts, but nobody answers in time */
 	MAPPING_DEAD,	/* nobody serves it any more, only its mount is left */
 };
 
-const char *mapping_state_name(enum mapping_state state); /* "ready", "ending", "silent", "dead" */
+const char *mapping_state_name(enum mapping_state state); /* "ready", "reconnecting", … */
 
 /* What one knows of a mapping.  Strings are given: mapping_info_deinit(). */
 struct mapping_info {
@@ -49,6 +50,8 @@ struct mapping_info {
 	pid_t pid, keeper_pid; /* keeper.h */
 	enum mapping_state state;
 	int64_t since;	  /* epoch seconds */
+	int64_t lost_since; /* epoch seconds; 0 = the repository is there */
+	char *lost_why;	  /* "" = it is */
 	struct stream_stats stats;
 	struct strv partitions; /* "/dev/loop3p1", … in order */
 	struct strv holders;	/* mapping_list() only; as holders_find() words them */

@@ -39,7 +39,9 @@ static int describe(struct served *served, const struct mapping_options *options
 	info->size = backup->index.size;
 	info->state = MAPPING_READY;
 	info->since = time(NULL);
-	int r = copy_text(&info->repository, backup->source->name, err);
+	int r = copy_text(&info->lost_why, "", err);
+	if (r == 0)
+		r = copy_text(&info->repository, backup->source->name, err);
 	if (r == 0)
 		r = copy_text(&info->ns, backup->ns, err);
 	if (r == 0)
@@ -118,6 +120,8 @@ int served_show(struct served *served, const struct mapping_options *options, co
 	struct mapping_info *info = &served->info;
 	char mark[64];
 	(void) snprintf(mark, sizeof mark, "%.30s/%.25s", info->snapshot, last_part(info->archive));
+	served->backup->source->tell = served->say;
+	served->backup->source->tell_user = served->user;
 	int r = open_stream(served, options, err);
 	if (r == 0)
 		r = serve(served, options, run_dir, err);
@@ -126,6 +130,22 @@ int served_show(struct served *served, const struct mapping_options *options, co
 	if (r == 0)
 		stream_shared_trim(served->shared, false);
 	return r;
+}
+
+void served_refresh(struct served *served)
+{
+	struct mapping_info *info = &served->info;
+	struct source_health health;
+	stream_get_stats(served->stream, &info->stats);
+	source_get_health(served->backup->source, &health);
+	char *why = strdup(health.is_lost ? health.why.msg : "");
+	if (why) {
+		free(info->lost_why);
+		info->lost_why = why;
+	}
+	info->lost_since = health.is_lost ? health.since : 0;
+	if (info->state != MAPPING_ENDING)
+		info->state = health.is_lost ? MAPPING_RECONNECTING : MAPPING_READY;
 }
 
 void served_end(struct served *served, bool is_forced)

@@ -16,7 +16,7 @@ struct served {
 	struct fuse_file *file;
 	struct keeper keeper; /* started before there is anything else */
 	struct mapping_info info; /* the name is the registry's business */
-	void (*say)(void *user, const char *line); /* damage; from any thread */
+	void (*say)(void *user, const char *line); /* damage, a lost repository; from any thread */
 	void *user;
 };
 
@@ -29,6 +29,9 @@ int served_open_backup(struct served *served, const struct mapping_options *opti
 /* Stream, image, FUSE, device, partitions.  Starts threads. */
 int served_show(struct served *served, const struct mapping_options *options, const char *run_dir,
 		struct err *err) MUST_CHECK;
+
+/* What served->info says of traffic, and of the repository's health, is of now. */
+void served_refresh(struct served *served);
 
 /*
  * Take the device away.  Not forced: as soon as nobody uses it.  Forced: whoever reads gets errors from

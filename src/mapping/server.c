@@ -139,9 +139,8 @@ static bool may_ask(const struct server *server, int fd)
 
 static void answer_status(struct server *server, int fd)
 {
-	struct mapping_info *info = &server->served.info;
-	stream_get_stats(server->served.stream, &info->stats);
-	(void) control_send(fd, mapping_info_to_json(info), NULL);
+	served_refresh(&server->served);
+	(void) control_send(fd, mapping_info_to_json(&server->served.info), NULL);
 }
 
 /* True = the connection is kept until the end. */

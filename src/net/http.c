@@ -50,7 +50,7 @@ int http_new(struct link *link, struct http **ret, struct err *err)
 		return err_set(err, -ENOMEM, "no memory for a connection");
 	http->link = link;
 	http->multi = curl_multi_init();
-	http->easy = link_handle(link);
+	http->easy = link_handle(link, LINK_HTTP);
 	if (!http->multi || !http->easy)
 		return err_set(err, -ENOMEM, "no memory for a connection");
 	*ret = STEAL(http);

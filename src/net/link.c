@@ -21,7 +21,13 @@ static CURLcode prepare_tls(CURL *easy, void *ssl_ctx, void *user)
 	return CURLE_SSL_CERTPROBLEM;
 }
 
-CURL *link_handle(struct link *link)
+static CURLcode prepare_tunnel(CURL *easy, void *ssl_ctx, void *user)
+{
+	tls_read_ahead(ssl_ctx);
+	return prepare_tls(easy, ssl_ctx, user);
+}
+
+CURL *link_handle(struct link *link, enum link_use use)
 {
 	CURL *easy = curl_easy_init();
 	char url[320];
@@ -55,7 +61,8 @@ CURL *link_handle(struct link *link)
 	if (r == CURLE_OK)
 		r = curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
 	if (r == CURLE_OK)
-		r = curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, prepare_tls);
+		r = curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION,
+				     use == LINK_TUNNEL ? prepare_tunnel : prepare_tls);
 	if (r == CURLE_OK)
 		r = curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, link);
 	if (r == CURLE_OK)

@@ -20,8 +20,10 @@ struct link {
 	char words[CURL_ERROR_SIZE]; /* of the library, about the last failure */
 };
 
+enum link_use { LINK_HTTP, LINK_TUNNEL };
+
 /* A curl handle for this link, with the options that all have in common; NULL = no memory. */
-CURL *link_handle(struct link *link);
+CURL *link_handle(struct link *link, enum link_use use);
 
 /**
  * link_perform - run @easy to its end

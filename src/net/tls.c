@@ -7,8 +7,7 @@
 
 #include "util/bytes.h"
 
-/* One system call brings many records of 16 KiB. */
-#define READ_BUFFER_LEN (256u << 10)
+#define READ_BUFFER_LEN (256u << 10) /* bytes; a record has 16 KiB */
 
 static enum tls_verdict judge(X509_STORE_CTX *store, struct tls_check *check)
 {
@@ -54,12 +53,16 @@ int tls_check_install(void *ssl_ctx, const char *host, struct tls_check *check, 
 {
 	SSL_CTX *ctx = ssl_ctx;
 	check->verdict = TLS_NOT_SEEN;
-	SSL_CTX_set_read_ahead(ctx, 1);
-	SSL_CTX_set_default_read_buffer_len(ctx, READ_BUFFER_LEN);
 	SSL_CTX_set_cert_verify_callback(ctx, verify, check);
 	if (!set_host(SSL_CTX_get0_param(ctx), host))
 		return err_set(err, -EINVAL, "%s is no name a certificate could be for", host);
 	if (!check->trust->is_pinned && SSL_CTX_set_default_verify_paths(ctx) != 1)
 		return err_set(err, -ENOMEM, "no memory for the certificates of this machine");
 	return 0;
+}
+
+void tls_read_ahead(void *ssl_ctx)
+{
+	SSL_CTX_set_read_ahead(ssl_ctx, 1);
+	SSL_CTX_set_default_read_buffer_len(ssl_ctx, READ_BUFFER_LEN);
 }

@@ -38,3 +38,9 @@ struct tls_check {
  */
 int tls_check_install(void *ssl_ctx, const char *host, struct tls_check *check,
 		      struct err *err) MUST_CHECK;
+
+/*
+ * For who reads until there is nothing more: one system call brings many records.  Others would wait for
+ * bytes that are here already.
+ */
+void tls_read_ahead(void *ssl_ctx);

@@ -35,7 +35,7 @@ int tunnel_open(struct link *link, struct deadline until, struct tunnel **ret, s
 	if (!tunnel)
 		return err_set(err, -ENOMEM, "no memory for a connection");
 	tunnel->multi = curl_multi_init();
-	tunnel->easy = link_handle(link);
+	tunnel->easy = link_handle(link, LINK_TUNNEL);
 	if (!tunnel->multi || !tunnel->easy ||
 	    curl_easy_setopt(tunnel->easy, CURLOPT_CONNECT_ONLY, 1L) != CURLE_OK)
 		return err_set(err, -ENOMEM, "no memory for a connection");

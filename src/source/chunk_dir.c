@@ -16,15 +16,14 @@
  * regular file of a possible size is all that is checked here.
  *
  * A directory that vanished (disk pulled out, file system mounted anew, stale NFS handle) is opened
- * again by its path.  While the path leads nowhere, chunks somebody waits for are tried again twice a
- * second for a minute; the reader's own deadline may be shorter, and gives up on its own.  Meanwhile
- * they are parked, and one more thread of the pool sleeps for them all: none while nothing is parked.
+ * again by its path.  While the path leads nowhere, chunks are tried again twice a second for as long as
+ * somebody waits for them.  Meanwhile they are parked, and one more thread of the pool sleeps for them
+ * all: none while nothing is parked.
  *
  * The path may be one that we may not walk (below a /root of 0700, after the rights were given up).
  * That says nothing about the directory, which is open already.
  */
 #define IO_THREADS    8	  /* disks like a queue; more only costs memory */
-#define AWAY_WAIT_MS  60000
 #define AWAY_RETRY_MS 500
 #define CHUNK_NAME_SIZE (2 * DIGEST_SIZE + 1)
 
@@ -276,8 +275,8 @@ static int try_fetch(struct chunk_dir *chunks, struct fetch *fetch)
 static int park(struct chunk_dir *chunks, struct fetch *fetch)
 {
 	if (fetch->job.priority != PRIORITY_DEMAND || deadline_is_over(fetch->until))
-		return -ENODEV; /* not -ENOENT: that would be said of the chunk */
-	struct deadline until = deadline_in_ms(AWAY_WAIT_MS), next = deadline_in_ms(AWAY_RETRY_MS);
+		return -ECANCELED; /* not -ENOENT: that would be said of the chunk */
+	struct deadline next = deadline_in_ms(AWAY_RETRY_MS);
 	HOLD(&chunks->lock);
 	if (chunks->is_shut_down)
 		return -ESHUTDOWN;
@@ -288,9 +287,6 @@ static int park(struct chunk_dir *chunks, struct fetch *fetch)
 		chunks->retry_at = next;
 	}
 	list_append(&chunks->parked, &fetch->node);
-	/* Counted from when it was parked first: later ones find a sooner end. */
-	if (until.ns < fetch->until.ns)
-		fetch->until = until;
 	if (fetch->until.ns < chunks->retry_at.ns) {
 		chunks->retry_at = fetch->until;
 		(void) pthread_cond_signal(&chunks->hurry);

@@ -42,7 +42,8 @@ struct fetch {
 	unsigned origin; /* 0 … 31: who gave it */
 
 	struct job job; /* priority and node set by the caller, for source_raise() at any time; the rest
-			   is the source's own */
+			   is the source's own.  The caller lowers the priority when nobody waits any
+			   more; a source that waits for its server then gives up: -ECANCELED. */
 	void *owner;	/* the source's own */
 	struct list node; /* the source's own */
 	unsigned n_tries; /* the source's own */
@@ -87,7 +88,7 @@ void snapshot_list_deinit(struct snapshot_list *list);
 struct source_health {
 	bool is_lost;	/* a server that is being looked for: what is fetched waits */
 	int64_t since;	/* epoch seconds; of the loss */
-	char why[256];
+	struct err why;
 };
 
 #define SOURCE_HEALTHY ((struct source_health){ 0 })

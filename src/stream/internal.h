@@ -74,7 +74,10 @@ void todo_run(struct todo *todo);
 void load_enqueue_locked(struct stream *stream, struct entry *entry);
 void load_raise_locked(struct stream_shared *shared, struct entry *entry, enum priority priority);
 void load_start_more_locked(struct stream_shared *shared, struct todo *todo);
-/* A read gave up on it: a queued entry that nobody waits for any more goes, unless it is read ahead. */
+/*
+ * A read gave up on it.  When nobody waits for it any more, a queued entry goes, unless it is read ahead, and
+ * one that is being fetched is not urgent any more.
+ */
 void load_unwant_locked(struct entry *entry);
 /* Queued entries of @stream go, their waiters fail with @why. */
 void load_drop_queued_locked(struct stream *stream, const struct err *why, struct todo *todo);

@@ -148,8 +148,15 @@ static void drop_locked(struct entry *entry)
 void load_unwant_locked(struct entry *entry)
 {
 	bool is_read_ahead = entry->is_ahead && entry->priority != PRIORITY_DEMAND;
-	if (entry->state == ENTRY_QUEUED && list_is_empty(&entry->waiters) && !is_read_ahead)
+	if (!list_is_empty(&entry->waiters))
+		return;
+	if (entry->state == ENTRY_QUEUED && !is_read_ahead) {
 		drop_locked(entry);
+	} else if (entry->state == ENTRY_FETCHING && entry->flight) {
+		/* A source that waits for its server gives up what nobody waits for. */
+		entry->priority = PRIORITY_PREFETCH;
+		entry->flight->fetch.job.priority = PRIORITY_PREFETCH;
+	}
 }
 
 /* Off the queues before the first read fails: that takes others off, too. */
@@ -237,6 +244,21 @@ static bool is_damage(int code)
 	return code == -EBADMSG || code == -ENOENT || code == -EIO;
 }
 
+/* The source gave up what nobody waited for, and at that moment somebody came: then it starts again. */
+static bool start_again_locked(struct entry *entry, const struct err *why, struct todo *todo)
+{
+	struct stream *stream = entry->stream;
+	if (why->code != -ECANCELED || list_is_empty(&entry->waiters) || stream->is_shut_down)
+		return false;
+	cache_give_back_room(&stream->shared->cache, entry);
+	leave_locked(stream, entry);
+	entry->state = ENTRY_QUEUED;
+	entry->priority = PRIORITY_DEMAND;
+	load_enqueue_locked(stream, entry);
+	load_start_more_locked(stream->shared, todo);
+	return true;
+}
+
 static void settle_bad(struct entry *entry, const struct err *why, struct todo *todo)
 {
 	struct stream *stream = entry->stream;
@@ -246,6 +268,8 @@ static void settle_bad(struct entry *entry, const struct err *why, struct todo *
 	bool is_news = false;
 	{
 		HOLD(&shared->lock);
+		if (start_again_locked(entry, why, todo))
+			return;
 		if (is_damage(why->code))
 			is_news = remember_damage_locked(stream, key.digest);
 	}
