@@ -171,7 +171,6 @@ static int take_101(const struct upgrade_answer *a, struct err *err)
 
 static int begin_body(struct upgrade_answer *a)
 {
-	a->n_bytes = 0;
 	if (a->is_coded || a->status == 204 || a->status / 100 == 3)
 		return UPGRADE_REFUSED;
 	a->state = a->is_chunked ? CHUNK_SIZE : BODY;
@@ -248,7 +247,7 @@ static int feed_body(struct upgrade_answer *a, const uint8_t *in, size_t len, si
 			return take_chunk_line(a);
 		return r < 0 ? UPGRADE_REFUSED : UPGRADE_MORE;
 	}
-	size_t n = (size_t)min_u64(len, a->left);
+	size_t n = (size_t)min_u64(min_size(len, UPGRADE_TEXT_MAX - a->text_len), a->left);
 	keep(a, in, n);
 	*ret_used = n;
 	a->left -= n;

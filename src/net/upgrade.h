@@ -17,7 +17,7 @@
 
 #define UPGRADE_TEXT_MAX   400		/* bytes kept of what a refusal says; people read its first line */
 #define UPGRADE_LINE_MAX   1024		/* bytes of a header line that is looked at */
-#define UPGRADE_ANSWER_MAX (64u * 1024) /* bytes of all headers, and of the body of a refusal */
+#define UPGRADE_ANSWER_MAX (64u * 1024) /* bytes of all lines: headers, and those between the pieces of a body */
 
 /**
  * upgrade_request_format - the request, whole, with the blank line behind it
@@ -50,7 +50,7 @@ struct upgrade_answer {
 	unsigned state;
 	char line[UPGRADE_LINE_MAX];
 	size_t line_len; /* of the line so far, even where @line has not all of it */
-	size_t n_bytes;	 /* of the headers, or of the body so far */
+	size_t n_bytes;	 /* of all lines so far */
 	uint64_t left;	 /* bytes of the body, or of its piece */
 	bool has_cr;	 /* the line is to end with the next byte */
 	bool has_length, is_chunked, is_old, is_right_protocol, is_wrong_protocol;

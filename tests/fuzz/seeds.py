@@ -5,6 +5,7 @@ import base64
 import ctypes
 import ctypes.util
 import glob
+import json
 import os
 import shutil
 
@@ -101,9 +102,37 @@ def repositories():
         "u@pam@:sto", "host_a:1:sto", "h:123456:sto", ":store", "u@pam@h:1:.s"))
 
 
+def pbs_answers():
+    """What fuzz_pbs_answers.c makes of the first byte: which answer it is."""
+    for kind, name in enumerate(("namespaces", "groups", "snapshots")):
+        whole = read(os.path.join(TESTS, "vectors", "api", f"{name}.json"))
+        yield bytes([kind]) + whole
+        yield bytes([kind]) + b'{"data":[]}'
+        for row in json.loads(whole)["data"]:
+            row.update({"comment": "a, \"]", "owner": None})
+            yield bytes([kind]) + json.dumps({"data": [row], "status": 200, "success": True}).encode()
+    data = {"CSRFPreventionToken": "65937B5E:AbC", "ticket": "PBS:root@pam:65937B5E::AbC+/d==", "username": "root@pam"}
+    yield bytes([3]) + json.dumps({"data": data}).encode()
+    yield bytes([3]) + json.dumps({"data": {**data, "ticket": "PBS:!tfa!%7B%7D:65937B5E::AbC"}, "success": True}).encode()
+    yield from (bytes([4]) + text for text in (b"\x04\x00no such datastore 'x'\nmore", b"\x04\x01 download chunk x\x1b[0m",
+                                              b"datastore 'x' is unavailable: offline maintenance mode: \xc3\xbc"))
+
+
+def upgrades():
+    """The first byte: in pieces of which length."""
+    name = b"proxmox-backup-reader-protocol-v1"
+    yield b"\0HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: " + name + b"\r\n\r\n\0\0\x12\4\0"
+    yield b"\4HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101 x\r\nUpgrade:" + name + b" \t\r\ncontent-length: 4\r\n\r\nPRI"
+    yield b"\1HTTP/1.1 401 Unauthorized\r\ncontent-length: 24\r\n\r\npermission check failed."
+    yield b"\7HTTP/1.1 400 x\r\ntransfer-encoding: chunked\r\n\r\n4\r\nno s\r\n00a;x=y\r\nuch store!\r\n0\r\n\r\n"
+    yield b"\2HTTP/1.1 301 Moved\r\nlocation: https://example.org:8007\r\ncontent-length: 0\r\n\r\n"
+    yield b"\5HTTP/1.0 503 x\r\ncontent-encoding: identity\r\n\r\nup to the end"
+    yield b"\3SSH-2.0-x\r\n"
+
+
 TARGETS = {"blob": blobs, "didx": dynamic_indexes, "fidx": fixed_indexes, "key_file": key_files,
-           "manifest": json_manifests, "names": names,
-           "pbs_repository": repositories}
+           "manifest": json_manifests, "names": names, "pbs_answers": pbs_answers,
+           "pbs_repository": repositories, "upgrade": upgrades}
 
 
 def main():

@@ -46,7 +46,7 @@ static void knows_what_the_server_means(void **state)
 		{ 500, "ENOENT", -EREMOTEIO },
 		{ 503, "", -EREMOTEIO },
 		{ 200, "<html>", -EPROTO },
-		{ 301, "https://127.0.0.1:8007", -EPROTO },
+		{ 301, "https://example.org:8007", -EPROTO },
 		{ 101, "", -EPROTO },
 		{ 0, "", -EPROTO },
 		{ 999, "x", -EPROTO },
