@@ -365,9 +365,9 @@ static int get_files(struct reader *reader, const json_t *row, struct snapshot_i
 	if (!json_is_array(files))
 		return is_wrong(reader, "files", err);
 	int r = count(reader, n, err);
-	if (r < 0)
+	if (r < 0 || n == 0)
 		return r;
-	info->files = calloc(n + 1, sizeof *info->files);
+	info->files = calloc(n, sizeof *info->files);
 	if (!info->files)
 		return err_set(err, -ENOMEM, "no memory for a list of files");
 	for (size_t i = 0; r == 0 && i < n; i++)

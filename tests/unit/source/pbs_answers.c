@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "source/pbs_answers.h"
 
+#include <jansson.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -525,6 +527,27 @@ static void refuses_an_answer_without_a_ticket(void **state)
 	}
 }
 
+/* Given back by the JSON library, with the letters of a secret in it? */
+static void free_clean(void *block)
+{
+	if (block) {
+		assert_null(memmem(block, malloc_usable_size(block), "AbC+", 4));
+		assert_null(memmem(block, malloc_usable_size(block), "xYz", 3));
+	}
+	free(block);
+}
+
+static void leaves_no_copy_of_a_ticket_behind(void **state)
+{
+	static const char text[] = "{\"data\":{\"ticket\":\"" TICKET "\",\"CSRFPreventionToken\":\"65937B5E:xYz\"}}";
+	CLEANUP(pbs_ticket_deinit) struct pbs_ticket ticket = PBS_TICKET_NONE;
+	json_set_alloc_funcs(malloc, free_clean);
+	int r = pbs_answer_ticket(text, sizeof text - 1, 0, &ticket, NULL);
+	json_set_alloc_funcs(malloc, free);
+	assert_int_equal(r, 0);
+	assert_string_equal((char *)ticket.ticket.data, TICKET);
+}
+
 static void bounds_the_ticket(void **state)
 {
 	CLEANUP(buf_deinit) struct buf text = BUF_EMPTY;
@@ -556,6 +579,7 @@ int main(void)
 		TEST(bounds_what_it_makes_of_an_answer),
 		TEST(gives_the_ticket_of_a_log_in),
 		TEST(refuses_an_answer_without_a_ticket),
+		TEST(leaves_no_copy_of_a_ticket_behind),
 		TEST(bounds_the_ticket),
 	};
 	return RUN_TESTS(tests);
