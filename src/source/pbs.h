@@ -24,18 +24,20 @@ struct pbs_guide {
 				   struct err *err);
 	/* A log-in gave this one: to be kept for the next command. */
 	void (*new_ticket)(void *user, const struct pbs_ticket *ticket);
+	void (*free)(void *user); /* once, when it is not needed any more: by source_close(), or at a failure */
 	void *user;
 };
 
 struct pbs_options {
 	const struct pbs_repository *repository; /* copied */
-	struct pbs_guide guide;
+	struct pbs_guide guide;			 /* taken, whatever comes of it */
 	struct pbs_ticket take_ticket; /* of an earlier log-in; PBS_TICKET_NONE */
 	/* SHA-256 of the server's certificate. */
 	bool is_pinned;	/* the user named it: it must be this one, whatever else vouches for it */
 	bool is_known;	/* the user confirmed it once: good where no authority vouches for it */
 	uint8_t fingerprint[DIGEST_SIZE];
 	unsigned n_connections; /* 0 = 1 */
+	int64_t timeout_ms;	/* of one answer during set-up; 0 = a minute */
 };
 
 /**
@@ -43,7 +45,7 @@ struct pbs_options {
  *
  * Logs in.  Set-up calls run on the caller's thread; the first fetch starts one thread for each
  * connection, which makes it again whenever it is lost.  A fetch that somebody waits for waits
- * meanwhile, until source_shutdown(); others fail with -ENODEV.
+ * meanwhile, until source_shutdown(); others fail with -ECANCELED.
  *
  * Errors:  -EACCES  password, token, certificate; -ECONNREFUSED, -EHOSTUNREACH and the like;
  *          -ETIMEDOUT; -EPROTO the other end is no backup server; -EINTR the user ended it
