@@ -10,6 +10,7 @@
 
 #include "format/blob.h"
 #include "mapping/choose.h"
+#include "mapping/environment.h"
 #include "mapping/index_copy.h"
 #include "mapping/key_source.h"
 #include "source/dir.h"
@@ -291,6 +292,7 @@ int backup_open(const struct repository_options *options, const char *snapshot, 
 		if (r == 0)
 			r = open_archive(backup, options, archive, why);
 	}
+	environment_forget_secrets(); /* those that were not needed */
 	if (r < 0)
 		return r;
 	*ret = STEAL(backup);

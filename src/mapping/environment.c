@@ -78,6 +78,23 @@ static int take_value(uint8_t *take_data, size_t len, enum cut cut, const char *
 	return r;
 }
 
+/* The memory is where the kernel shows the environment from. */
+static void forget(const char *name, char *value)
+{
+	secret_wipe(value, strlen(value));
+	(void) unsetenv(name);
+}
+
+void environment_forget_secrets(void)
+{
+	static const char *const names[] = { "PBS_PASSWORD", "PBS_ENCRYPTION_PASSWORD" };
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		char *value = getenv(names[i]);
+		if (value)
+			forget(names[i], value);
+	}
+}
+
 static int from_variable(const char *name, char *value, struct secret *ret, struct err *err)
 {
 	size_t len = strlen(value);
@@ -85,9 +102,7 @@ static int from_variable(const char *name, char *value, struct secret *ret, stru
 	if (!copy)
 		return err_set(err, -ENOMEM, "no memory for %s", name);
 	memcpy(copy, value, len + 1);
-	/* This is where the kernel shows the environment from. */
-	secret_wipe(value, len);
-	(void) unsetenv(name);
+	forget(name, value);
 	return take_value(copy, len, FIRST_LINE, name, ret, err);
 }
 
@@ -163,6 +178,7 @@ static _Noreturn void run(const struct strv *words, int to)
 	if (!argv || null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(to, STDOUT_FILENO) < 0)
 		_exit(127);
 	memcpy(argv, words->items, words->n * sizeof *argv);
+	environment_forget_secrets(); /* another one may not be this command's to see */
 	(void) signal(SIGPIPE, SIG_DFL); /* the command line ignores it */
 	(void) execvp(argv[0], argv);
 	_exit(127);
@@ -248,4 +264,12 @@ int environment_value(const char *name, const char *credential, struct secret *r
 		return r < 0 ? r : 1;
 	}
 	return from_credential(credential, ret, err);
+}
+
+int environment_line(const char *name, const char *credential, struct secret *ret, struct err *err)
+{
+	int r = environment_value(name, credential, ret, err);
+	while (r > 0 && ret->len && strchr("\r\n", ret->data[ret->len - 1]))
+		ret->data[--ret->len] = '\0';
+	return r;
 }

@@ -22,6 +22,13 @@
 int environment_value(const char *name, const char *credential, struct secret *ret,
 		      struct err *err) MUST_CHECK;
 
+/* The same of a value that is no password: a credential's line end, too, is none of it. */
+int environment_line(const char *name, const char *credential, struct secret *ret,
+		     struct err *err) MUST_CHECK;
+
+/* For a process that needs none of the variables that are a secret themselves: wiped and unset. */
+void environment_forget_secrets(void);
+
 /* Words of a command line: white space, quotes of both kinds, backslash.  -EINVAL: a quote is open. */
 struct strv;
 int command_split(const char *line, struct strv *ret, struct err *err) MUST_CHECK;

@@ -14,6 +14,7 @@
 #include "export/loop.h"
 #include "format/json.h"
 #include "mapping/control.h"
+#include "mapping/environment.h"
 #include "mapping/info.h"
 #include "mapping/inherited.h"
 #include "mapping/privileges.h"
@@ -180,6 +181,7 @@ static _Noreturn void keeper_main(int fd)
 	struct kept kept = { .mount = FUSE_MOUNT_NONE, .loop = LOOP_NONE };
 	struct inherited inherited = INHERITED_NONE;
 	(void) prctl(PR_SET_NAME, "pbsmap-keeper");
+	environment_forget_secrets();
 	/* Ctrl-C and a service manager mean the server process: this one follows it. */
 	const int ignored[] = { SIGINT, SIGTERM, SIGHUP };
 	for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
