@@ -16,6 +16,9 @@ struct repository_options {
 	size_t n_repositories;
 	const char *ns;	      /* NULL: PBS_NAMESPACE, else the root */
 	const char *keyfile;  /* NULL: the default key file, where there is one */
+	const char *fingerprint; /* of a server's certificate; NULL: PBS_FINGERPRINT, else as pbs_login.h has it */
+	unsigned n_connections;	 /* to a server; 0 = 1 */
+	bool never_asks;      /* nothing on the terminal: as if there were none */
 	const char *chunks;   /* --chunks: the "snapshot" is an index file */
 	bool allow_unsigned;
 	void (*say)(void *user, const char *line); /* warnings and notes, one line each; not NULL */
@@ -32,11 +35,11 @@ int repository_namespace(const struct repository_options *options, const char **
 /**
  * repository_open - the source a repository string names
  *
- * An absolute or "./" path is a datastore directory.
+ * An absolute or "./" path is a datastore directory, anything else a datastore of a backup server.
  *
  * Errors:  -EINVAL  no repository given (the message names the unset variable and that sudo
  *                   drops it), or a string that is none
- *          -ENOENT, -ENOTDIR, -EACCES
+ *          -ENOENT, -ENOTDIR, -EACCES; those of pbs_login_open()
  */
 int repository_open(const struct repository_options *options, struct source **ret,
 		    struct failure *why) MUST_CHECK;
@@ -67,7 +70,7 @@ struct backup {
  *
  * Takes the snapshot's shared lock, checks manifest (is it the snapshot that was asked for),
  * fingerprint and signature, copies the index to an unlinked file that is not on tmpfs, compares
- * its size and csum with the manifest and maps that copy.
+ * its size and csum with the manifest and maps that copy.  The environment has no secrets any more then.
  *
  * Errors:  -ENOENT with candidates; -EAGAIN not finished; -EBUSY locked; -ENOKEY, -EKEYREJECTED;
  *          -EBADMSG; -EISDIR an archive that is mounted, not mapped (.pxar); -EINVAL no image

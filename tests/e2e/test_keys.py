@@ -166,12 +166,18 @@ def test_a_default_key_file_is_found_and_does_not_stand_in_the_way_of_plain_back
         s.pbsmap("unmap", path)
 
 
-def test_no_secret_shows_in_the_process_table(s, scrypt, password):
+@pytest.mark.parametrize("form", ["", "_FILE"])
+def test_no_secret_shows_in_the_process_table(s, scrypt, password, form):
+    """Neither of the server process nor of its keeper; nor one that was not needed."""
     path = s.path("image")
-    s.map("--via", "file", *scrypt.arguments(), path, env={"PBS_ENCRYPTION_PASSWORD_FILE":
-                                                           file_with(s, "pw", password)})
-    pid = s.mapping(path)["pid"]
-    for name in ("cmdline", "environ"):
-        with open(f"/proc/{pid}/{name}", "rb") as text:
-            assert password.encode() not in text.read(MIB)
+    value = file_with(s, "pw", password) if form else password
+    s.map("--via", "file", *scrypt.arguments(), path,
+          env={f"PBS_ENCRYPTION_PASSWORD{form}": value, "PBS_PASSWORD": "not-needed"})
+    servers = s.servers()
+    assert s.mapping(path)["pid"] in servers and len(servers) == 2
+    for pid in servers:
+        for name in ("cmdline", "environ"):
+            with open(f"/proc/{pid}/{name}", "rb") as text:
+                shown = text.read(MIB)
+            assert password.encode() not in shown and b"not-needed" not in shown
     s.pbsmap("unmap", path)

@@ -168,6 +168,28 @@ static void tells_what_a_stream_needs(void **state)
 }
 
 /* Nobody who writes to the file afterwards changes what was checked. */
+/* Needed or not, and whatever comes of it. */
+static void leaves_no_secret_in_the_environment(void **state)
+{
+	static const struct {
+		const char *snapshot, *chunks;
+		bool is_there;
+	} rows[] = { { VM, NULL, true }, { "vm/1", NULL, false }, { "nowhere.img.fidx", "store/.chunks", false } };
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		CLEANUP(backup_closep) struct backup *backup = NULL;
+		CLEANUP(failure_deinit) struct failure why = FAILURE_NONE;
+		CLEANUP(strv_deinit) struct strv said = STRV_EMPTY;
+		struct repository_options options = store_options(&said);
+		options.chunks = rows[i].chunks;
+		assert_int_equal(setenv("PBS_PASSWORD", "secret", 1), 0);
+		assert_int_equal(setenv("PBS_ENCRYPTION_PASSWORD", "secret", 1), 0);
+		int r = backup_open(&options, rows[i].snapshot, DRIVE, &backup, &why);
+		assert_int_equal(r == 0, rows[i].is_there);
+		assert_null(getenv("PBS_PASSWORD"));
+		assert_null(getenv("PBS_ENCRYPTION_PASSWORD"));
+	}
+}
+
 static void reads_a_copy_of_the_index(void **state)
 {
 	static const struct row row = { PLAIN, "small.img" };
@@ -514,6 +536,7 @@ int main(void)
 		TEST_HERE(opens_what_can_be_trusted_and_says_how_far),
 		TEST_HERE(refuses_what_is_not_there_or_not_allowed),
 		TEST_HERE(tells_what_a_stream_needs),
+		TEST_HERE(leaves_no_secret_in_the_environment),
 		TEST_HERE(reads_a_copy_of_the_index),
 		TEST_HERE(keeps_a_snapshot_from_being_removed),
 		TEST_HERE(refuses_a_snapshot_that_was_damaged_or_forged),

@@ -225,6 +225,58 @@ static void a_command_runs_without_a_shell_and_without_our_input(void **state)
 		assert_int_equal(dup2(before, STDIN_FILENO), STDIN_FILENO);
 }
 
+static void secrets_that_nobody_reads_are_wiped_and_unset(void **state)
+{
+	static const char secret[] = "PBS_PASSWORD=first\nsecond", key[] = "PBS_ENCRYPTION_PASSWORD=key";
+	char own[sizeof secret], own_key[sizeof key];
+	memcpy(own, secret, sizeof own);
+	memcpy(own_key, key, sizeof own_key);
+	assert_int_equal(putenv(own), 0);
+	assert_int_equal(putenv(own_key), 0);
+	assert_int_equal(setenv("PBS_PASSWORD_FILE", "a name", 1), 0);
+	environment_forget_secrets();
+	environment_forget_secrets();
+	assert_null(getenv("PBS_PASSWORD"));
+	assert_null(getenv("PBS_ENCRYPTION_PASSWORD"));
+	assert_string_equal(getenv("PBS_PASSWORD_FILE"), "a name");
+	for (size_t i = strlen("PBS_PASSWORD="); i < sizeof own; i++)
+		assert_int_equal(own[i], '\0');
+	for (size_t i = strlen("PBS_ENCRYPTION_PASSWORD="); i < sizeof own_key; i++)
+		assert_int_equal(own_key[i], '\0');
+}
+
+static void a_command_sees_no_other_secret(void **state)
+{
+	assert_int_equal(setenv("PBS_PASSWORD", "p", 1), 0);
+	assert_int_equal(setenv("PBS_ENCRYPTION_PASSWORD", "e", 1), 0);
+	assert_int_equal(setenv("PBS_REPOSITORY", "r", 1), 0);
+	assert_int_equal(setenv("PBS_TEST_CMD", "sh -c 'echo \"<$PBS_PASSWORD$PBS_ENCRYPTION_PASSWORD$PBS_REPOSITORY>\"'", 1),
+			 0);
+	must_give("command", "<r>", 3);
+	assert_string_equal(getenv("PBS_PASSWORD"), "p");
+	assert_string_equal(getenv("PBS_ENCRYPTION_PASSWORD"), "e");
+}
+
+static void a_line_has_no_end_in_any_form(void **state)
+{
+	static const char *const rows[][2] = {
+		{ "a line", "a line" }, { "a line\n", "a line" }, { "a line\r\n", "a line" }, { "\n", "" }, { "", "" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		for (enum form form = 0; form < N_FORMS; form++) {
+			CLEANUP(secret_deinit) struct secret value = SECRET_EMPTY;
+			scratch_environment(state);
+			put(form, rows[i][0], strlen(rows[i][0]));
+			assert_int_equal(environment_line("PBS_TEST", "test", &value, NULL), 1);
+			assert_string_equal((char *)value.data, rows[i][1]);
+			assert_int_equal(value.len, strlen(rows[i][1]));
+		}
+	}
+	struct secret none = SECRET_EMPTY;
+	scratch_environment(state);
+	assert_int_equal(environment_line("PBS_TEST", "test", &none, NULL), 0);
+}
+
 static void splits_a_command_as_a_shell_does(void **state)
 {
 	static const struct {
@@ -268,6 +320,9 @@ int main(void)
 		TEST_HERE(does_not_wait_for_what_is_behind_the_line),
 		TEST_HERE(says_why_a_form_cannot_be_read),
 		TEST_HERE(a_command_runs_without_a_shell_and_without_our_input),
+		TEST_HERE(secrets_that_nobody_reads_are_wiped_and_unset),
+		TEST_HERE(a_command_sees_no_other_secret),
+		TEST_HERE(a_line_has_no_end_in_any_form),
 		TEST_HERE(splits_a_command_as_a_shell_does),
 	};
 	return cmocka_run_group_tests(tests, scratch_begin, scratch_end);

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "format/data.h"
+#include "format/pbs_repository.h"
 #include "mapping/backup.h"
 #include "scratch.h"
 #include "store.h"
@@ -17,6 +18,7 @@ static int begin(void **state)
 	scratch_puts("no store/x", "");
 	scratch_puts("file", "");
 	scratch_puts("repository.txt", "./store\n");
+	scratch_puts("credentials/proxmox-backup-client.repository", "./store\n");
 	return mkdir("below", 0700);
 }
 
@@ -67,22 +69,39 @@ static void says_why_a_repository_cannot_be_opened(void **state)
 		{ "./no store", -ENOENT, "no store" },
 		{ "./file", -ENOTDIR, "file" },
 		{ "s3://bucket/prefix", -EOPNOTSUPP, "repository s3://bucket/prefix: buckets are not supported yet" },
-		{ "pbs.example.com:store1", -EOPNOTSUPP, "servers are not supported yet" },
-		{ "root@pam@pbs.example.com:8007:store1", -EOPNOTSUPP, "root@pam@pbs.example.com:8007:store1" },
-		{ "[fe80::1]:8007:store1", -EOPNOTSUPP, "servers are not supported yet" },
-		{ "store", -EOPNOTSUPP, "a directory is written /path or ./path" },
-		{ ".store", -EOPNOTSUPP, "a directory is written /path or ./path" },
-		{ "...", -EOPNOTSUPP, "a directory is written /path or ./path" },
-		{ "~/store", -EOPNOTSUPP, "a directory is written /path or ./path" },
-		{ "S3://bucket", -EOPNOTSUPP, "servers are not supported yet" },
-		{ "", -EOPNOTSUPP, "a directory is written /path or ./path" },
-		{ "a\x1b[31m", -EOPNOTSUPP, "repository a\\x1b[31m: " },
+		{ ".store", -EINVAL, "'.store' is no name of a datastore" },
+		{ "...", -EINVAL, "'...' is no name of a datastore" },
+		{ "~/store", -EINVAL, "a directory is written /path or ./path" },
+		{ "store/x", -EINVAL, "a directory is written /path or ./path" },
+		{ "S3://bucket", -EINVAL, "a directory is written /path or ./path" },
+		{ "", -EINVAL, "the name of the datastore is missing" },
+		{ "a\x1b[31m", -EINVAL, "reading the repository 'a\\x1b[31m'" },
+		{ "u@pam:store", -EINVAL, "'u' is no user" },
 		{ NULL, -EINVAL, "set PBS_REPOSITORY (sudo drops it: sudo --preserve-env=PBS_REPOSITORY)" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		CLEANUP(failure_deinit) struct failure why = FAILURE_NONE;
 		expect(rows[i].text ? rows[i].text : "none", open_string(rows[i].text, &why, NULL, 0), &why.err,
 		       rows[i].r, rows[i].words);
+	}
+}
+
+/* The name of the source is the repository as it was understood. */
+static void anything_else_is_a_datastore_of_a_server(void **state)
+{
+	static const struct {
+		const char *text, *name;
+	} rows[] = {
+		{ "store", "store" },
+		{ "pbs.example.com:store1", "pbs.example.com:store1" },
+		{ "root@pam@pbs.example.com:store1", "root@pam@pbs.example.com:8007:store1" },
+		{ "[fe80::1]:8008:store1", "[fe80::1]:8008:store1" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		CLEANUP(failure_deinit) struct failure why = FAILURE_NONE;
+		char name[PBS_REPOSITORY_TEXT_SIZE];
+		expect(rows[i].text, open_string(rows[i].text, &why, name, sizeof name), &why.err, 0, NULL);
+		assert_string_equal(name, rows[i].name);
 	}
 }
 
@@ -112,6 +131,7 @@ static void takes_the_repository_from_the_environment(void **state)
 		{ "PBS_REPOSITORY", "./nowhere", "./store", 0, NULL },
 		{ "PBS_REPOSITORY", "./nowhere", NULL, -ENOENT, "nowhere" },
 		{ "PBS_REPOSITORY", "", NULL, -EINVAL, "no repository" },
+		{ "CREDENTIALS_DIRECTORY", "credentials", NULL, 0, NULL },
 		{ "PBS_REPOSITORY_FILE", "nowhere.txt", NULL, -EACCES, "PBS_REPOSITORY_FILE: cannot open nowhere.txt" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -121,6 +141,47 @@ static void takes_the_repository_from_the_environment(void **state)
 		assert_int_equal(setenv(rows[i].name, rows[i].value, 1), 0);
 		expect(rows[i].value, open_string(rows[i].option, &why, name, sizeof name), &why.err, rows[i].r,
 		       rows[i].words);
+	}
+}
+
+static void takes_a_repository_in_parts_where_there_is_no_other(void **state)
+{
+	static const struct {
+		const char *repository, *option, *auth_id, *server, *port, *datastore;
+		int r;
+		const char *words; /* the name of the source, or those of the failure */
+	} rows[] = {
+		{ NULL, NULL, NULL, NULL, NULL, "s", 0, "s" },
+		{ NULL, NULL, "u@pam!t", "h", "9", "s", 0, "u@pam!t@h:9:s" },
+		{ NULL, NULL, NULL, "::1", NULL, "s", 0, "[::1]:s" },
+		{ NULL, NULL, "", "", "", "s", 0, "s" },
+		{ "", NULL, NULL, "h", NULL, "s", 0, "h:s" },
+		{ "i:t", NULL, NULL, "h", "x", "s", 0, "i:t" },
+		{ "i:t", "k:v", NULL, "h", "x", "s", 0, "k:v" },
+		{ NULL, "k:v", NULL, "h", "x", NULL, 0, "k:v" },
+		{ NULL, NULL, NULL, "h", NULL, NULL, -EINVAL, "PBS_SERVER is set, but not PBS_DATASTORE" },
+		{ NULL, NULL, NULL, NULL, "1", "", -EINVAL, "PBS_PORT is set, but not PBS_DATASTORE" },
+		{ NULL, NULL, "u@pam", NULL, NULL, NULL, -EINVAL, "PBS_AUTH_ID is set, but not PBS_DATASTORE" },
+		{ NULL, NULL, NULL, NULL, "x", "s", -EINVAL, "'x' is no port: a number from 1" },
+		{ NULL, NULL, NULL, NULL, NULL, "/s", -EINVAL, "while reading PBS_SERVER, PBS_PORT, PBS_DATASTORE" },
+		{ NULL, NULL, "", "", "", "", -EINVAL, "no repository" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		CLEANUP(failure_deinit) struct failure why = FAILURE_NONE;
+		const char *const values[][2] = {
+			{ "PBS_REPOSITORY", rows[i].repository }, { "PBS_AUTH_ID", rows[i].auth_id },
+			{ "PBS_SERVER", rows[i].server },	  { "PBS_PORT", rows[i].port },
+			{ "PBS_DATASTORE", rows[i].datastore },	  { "PBS_PASSWORD", "secret" },
+		};
+		char name[PBS_REPOSITORY_TEXT_SIZE] = "";
+		scratch_environment(state);
+		for (size_t k = 0; k < ARRAY_LEN(values); k++)
+			if (values[k][1])
+				assert_int_equal(setenv(values[k][0], values[k][1], 1), 0);
+		expect(rows[i].words, open_string(rows[i].option, &why, name, sizeof name), &why.err, rows[i].r,
+		       rows[i].r ? rows[i].words : NULL);
+		if (rows[i].r == 0)
+			assert_string_equal(name, rows[i].words);
 	}
 }
 
@@ -153,8 +214,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST_HERE(an_absolute_or_dotted_path_is_a_datastore),
 		TEST_HERE(says_why_a_repository_cannot_be_opened),
+		TEST_HERE(anything_else_is_a_datastore_of_a_server),
 		TEST_HERE(takes_one_repository_only),
 		TEST_HERE(takes_the_repository_from_the_environment),
+		TEST_HERE(takes_a_repository_in_parts_where_there_is_no_other),
 		TEST_HERE(the_namespace_is_the_option_else_the_environment_else_the_root),
 	};
 	return cmocka_run_group_tests(tests, begin, scratch_end);
