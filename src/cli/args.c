@@ -13,7 +13,9 @@
  */
 const struct option_row option_rows[N_OPTIONS] = {
 	[OPT_REPOSITORY] = { "repository", 0, "R", NULL,
-			     "a datastore directory, /path or ./path (PBS_REPOSITORY)" },
+			     "user@realm@host:store, /path or ./path (PBS_REPOSITORY)" },
+	[OPT_FINGERPRINT] = { "fingerprint", 0, "FP", NULL,
+			      "the server's certificate must be this (PBS_FINGERPRINT)" },
 	[OPT_NS] = { "ns", 0, "NS", NULL, "namespace, a or a/b (PBS_NAMESPACE); else the root" },
 	[OPT_KEYFILE] = { "keyfile", 0, "FILE", NULL, "encryption key; else the default key file" },
 	[OPT_CHUNKS] = { "chunks", 0, "DIR", NULL,
@@ -30,6 +32,8 @@ const struct option_row option_rows[N_OPTIONS] = {
 			"memory for chunks (default 256M)" },
 	[OPT_READ_AHEAD] = { "read-ahead", 0, "SIZE", "a size (64M, 1G, 4096)",
 			     "most to fetch in advance (default 32M, 0 = none)" },
+	[OPT_CONNECTIONS] = { "connections", 0, "N", "a number from 1 to 16",
+			      "to a server, at the same time (default 1)" },
 	[OPT_TIMEOUT] = { "timeout", 0, "SEC", "seconds",
 			  "a read that takes longer fails (default 60, 0 = never)" },
 	[OPT_WAIT] = { "wait", 0, "[SEC]", "seconds",
@@ -42,7 +46,8 @@ const struct option_row option_rows[N_OPTIONS] = {
 	[OPT_VERSION] = { "version", 0, NULL, NULL, "version, and what is built in" },
 };
 
-#define UNKNOWN N_OPTIONS
+#define UNKNOWN		N_OPTIONS
+#define CONNECTIONS_MAX 16
 
 /* An option as it was typed. */
 struct given {
@@ -190,6 +195,8 @@ static bool set_value(struct options *o, enum option_id id, const char *value)
 		return set_text(&o->repositories[o->repository.n_repositories++], value);
 	case OPT_NS:
 		return set_text(&o->repository.ns, value);
+	case OPT_FINGERPRINT:
+		return set_text(&o->repository.fingerprint, value);
 	case OPT_KEYFILE:
 		return set_text(&o->repository.keyfile, value);
 	case OPT_CHUNKS:
@@ -204,6 +211,8 @@ static bool set_value(struct options *o, enum option_id id, const char *value)
 		return size_parse(value, &o->cache_size);
 	case OPT_READ_AHEAD:
 		return size_parse(value, &o->read_ahead);
+	case OPT_CONNECTIONS:
+		return number_parse(value, 1, CONNECTIONS_MAX, &o->repository.n_connections);
 	case OPT_TIMEOUT:
 		return seconds_parse(value, &o->timeout_ms);
 	case OPT_WAIT:

@@ -4,7 +4,7 @@
 #define BIT(option) (1u << OPT_##option)
 
 /* Where to look; every command that reads a repository. */
-#define LOOK (BIT(REPOSITORY) | BIT(NS) | BIT(JSON))
+#define LOOK (BIT(REPOSITORY) | BIT(FINGERPRINT) | BIT(NS) | BIT(JSON))
 
 const struct command commands[] = {
 	{
@@ -13,15 +13,16 @@ const struct command commands[] = {
 		.min_args = 1,
 		.max_args = 3,
 		.options = LOOK | BIT(KEYFILE) | BIT(CHUNKS) | BIT(ALLOW_UNSIGNED) | BIT(VIA) | BIT(NAME) |
-			   BIT(FOREGROUND) | BIT(VERBOSE) | BIT(CACHE) | BIT(READ_AHEAD) | BIT(TIMEOUT),
+			   BIT(FOREGROUND) | BIT(VERBOSE) | BIT(CACHE) | BIT(READ_AHEAD) | BIT(CONNECTIONS) |
+			   BIT(TIMEOUT),
 		.summary = "show a disk image as a block device, or as a file",
 		.help = "Shows the disk image ARCHIVE (drive-scsi0.img) of SNAPSHOT as a read-only block\n"
 			"device and prints the device; its partitions are /dev/loopNp1 and so on. With\n"
 			"--via file it is a plain file at TARGET, which works without root. It is there\n"
 			"when the command ends, and stays until unmap. With --chunks, SNAPSHOT is an\n"
 			"index file (./drive.img.fidx), and there is no ARCHIVE.\n\n"
-			"A key with a password takes it from PBS_ENCRYPTION_PASSWORD (or its forms _FD,\n"
-			"_FILE, _CMD), or asks for it.\n\n"
+			"A server's password comes from PBS_PASSWORD, that of a key from\n"
+			"PBS_ENCRYPTION_PASSWORD (or their forms _FD, _FILE, _CMD), or is asked for.\n\n"
 			"Warning: the file system of a backup that you do not trust can attack the\n"
 			"kernel that mounts it; look at such a one in a virtual machine. Others:\n"
 			"mount -o ro,noload (ext4), -o ro,norecovery (xfs), -o ro,rescue=nologreplay\n"
@@ -54,7 +55,7 @@ const struct command commands[] = {
 	{
 		.name = "namespaces",
 		.args = "",
-		.options = BIT(REPOSITORY) | BIT(JSON),
+		.options = BIT(REPOSITORY) | BIT(FINGERPRINT) | BIT(JSON),
 		.summary = "the namespaces of a repository",
 		.help = "Lists the namespaces below the root, one per line.",
 		.run = cmd_namespaces,

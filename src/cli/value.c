@@ -32,6 +32,18 @@ bool size_parse(const char *text, uint64_t *ret)
 	return true;
 }
 
+bool number_parse(const char *text, unsigned min, unsigned max, unsigned *ret)
+{
+	char *end;
+	if (!isdigit((unsigned char)*text))
+		return false;
+	unsigned long n = strtoul(text, &end, 10); /* ULONG_MAX where it is too large */
+	if (*end || n < min || n > max)
+		return false;
+	*ret = (unsigned)n;
+	return true;
+}
+
 bool seconds_parse(const char *text, int64_t *ret_ms)
 {
 	char *end;

@@ -11,6 +11,9 @@
 /* "256M", "1GiB", "4096"; bytes, at most INT64_MAX.  K, M, G, T are powers of 1024. */
 bool size_parse(const char *text, uint64_t *ret) MUST_CHECK;
 
+/* From @min to @max, in digits. */
+bool number_parse(const char *text, unsigned min, unsigned max, unsigned *ret) MUST_CHECK;
+
 /* "60", "60s"; at most a year. */
 bool seconds_parse(const char *text, int64_t *ret_ms) MUST_CHECK;
 

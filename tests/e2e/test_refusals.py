@@ -64,6 +64,32 @@ def test_no_repository_says_which_variable(s):
     assert "PBS_REPOSITORY" in result.err and "sudo" in result.err
 
 
+@pytest.mark.parametrize("text, words", [
+    ("u@pam:store", "'u' is no user"), ("host_a:1:store", "'host_a' is no name or address of a server"),
+    ("host:99999:store", "'99999' is no port"), ("host:dir/store", "'dir/store' is no name of a datastore"),
+    ("dir/store", "a directory is written /path or ./path"),
+])
+def test_a_repository_that_is_none_says_which_part(s, text, words):
+    assert words in s.fails(USAGE, "snapshots", "--repository", text).err
+    assert words in s.fails(USAGE, "snapshots", env={"PBS_REPOSITORY": text}).err
+
+
+def test_parts_of_a_repository_need_a_datastore(s):
+    result = s.fails(USAGE, "snapshots", env={"PBS_SERVER": "pbs.example.com"})
+    assert "PBS_SERVER" in result.err and "PBS_DATASTORE" in result.err
+
+
+def test_an_api_token_without_its_secret_is_refused(s):
+    result = s.fails(REFUSED, "snapshots", "--repository", "root@pam!t@localhost:1:store")
+    assert "API token secret must be provided" in result.err and "PBS_PASSWORD" in result.err
+
+
+@pytest.mark.parametrize("options, env", [(["--fingerprint", "11:22"], {}), ([], {"PBS_FINGERPRINT": "11:22"})])
+def test_a_fingerprint_that_is_none_says_where_it_is_from(s, options, env):
+    result = s.fails(USAGE, "snapshots", "--repository", "localhost:1:store", *options, env=env)
+    assert ("--fingerprint" if options else "PBS_FINGERPRINT") in result.err
+
+
 def test_the_repository_may_come_from_the_environment(s, golden):
     assert SNAPSHOT in s.pbsmap("snapshots", env={"PBS_REPOSITORY": golden.store}).out
 

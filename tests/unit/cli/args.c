@@ -5,7 +5,7 @@
 
 #include "unit.h"
 
-#define WORDS 10
+#define WORDS 12
 
 /* A line, parsed; the tests look at it and give it back. */
 struct parsed {
@@ -41,6 +41,7 @@ static void nothing_at_all_is_no_command_and_no_mistake(void **state)
 	assert_int_equal(p.line.options.read_ahead, UINT64_MAX);
 	assert_int_equal(p.line.options.timeout_ms, 60000);
 	assert_int_equal(p.line.options.wait_ms, 0);
+	assert_int_equal(p.line.options.repository.n_connections, 0);
 	parsed_deinit(&p);
 }
 
@@ -73,13 +74,15 @@ static void options_may_stand_anywhere_in_any_form(void **state)
 
 static void every_option_of_map_reaches_its_place(void **state)
 {
-	struct parsed p = PARSE("map", "--repository=/r", "--keyfile=/k", "--chunks=/c",
-				"--allow-unsigned", "--via=file", "--name=n", "--foreground",
-				"--read-ahead=2M", "x.fidx");
+	struct parsed p = parse((const char *const[]){
+		"map", "--repository=/r", "--fingerprint=aa:bb", "--keyfile=/k", "--chunks=/c", "--allow-unsigned",
+		"--via=file", "--name=n", "--foreground", "--read-ahead=2M", "--connections=4", "x.fidx", NULL });
 	const struct options *options = &p.line.options;
 	assert_int_equal(p.r, 0);
 	assert_int_equal(options->repository.n_repositories, 1);
 	assert_string_equal(options->repository.repositories[0], "/r");
+	assert_string_equal(options->repository.fingerprint, "aa:bb");
+	assert_int_equal(options->repository.n_connections, 4);
 	assert_string_equal(options->repository.keyfile, "/k");
 	assert_string_equal(options->repository.chunks, "/c");
 	assert_true(options->repository.allow_unsigned);
@@ -194,6 +197,9 @@ static void mistakes_name_the_word_and_the_help(void **state)
 		{ { "map", "--cache", "lots" }, "--cache wants a size", "pbsmap map --help" },
 		{ { "map", "--via=pigeon" }, "loop or file, not 'pigeon'", "pbsmap map --help" },
 		{ { "map", "--name=" }, "--name wants a name", "pbsmap map --help" },
+		{ { "map", "--connections=17" }, "--connections wants a number from 1 to 16, not '17'", "map --help" },
+		{ { "groups", "--connections=2" }, "groups takes no --connections", "groups --help" },
+		{ { "map", "--fingerprint" }, "--fingerprint needs a value: FP", "map --help" },
 		{ { "map", "--timeout", "-1" }, "--timeout wants seconds, not '-1'", "map --help" },
 		{ { "unmap", "--wait=soon" }, "--wait wants seconds, not 'soon'", "unmap --help" },
 		{ { "unmap", "--wait=" }, "--wait wants seconds", "pbsmap unmap --help" },

@@ -42,6 +42,23 @@ static void refuses_what_is_no_size(void **state)
 	}
 }
 
+static void reads_numbers_within_their_bounds(void **state)
+{
+	static const struct {
+		const char *text;
+		unsigned n; /* 0 = refused */
+	} rows[] = {
+		{ "1", 1 }, { "16", 16 }, { "007", 7 }, { "0", 0 }, { "17", 0 }, { "", 0 }, { "-1", 0 }, { "+1", 0 },
+		{ " 1", 0 }, { "1 ", 0 }, { "1.0", 0 }, { "0x1", 0 }, { "4294967297", 0 },
+		{ "18446744073709551617", 0 }, { "x", 0 },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		unsigned n = 77;
+		assert_int_equal(number_parse(rows[i].text, 1, 16, &n), rows[i].n != 0);
+		assert_int_equal(n, rows[i].n ? rows[i].n : 77);
+	}
+}
+
 static void reads_seconds(void **state)
 {
 	int64_t ms;
@@ -96,6 +113,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(reads_sizes_in_powers_of_1024),
 		TEST(refuses_what_is_no_size),
+		TEST(reads_numbers_within_their_bounds),
 		TEST(reads_seconds),
 		TEST(refuses_what_is_no_number_of_seconds),
 		TEST(reads_yes_and_no_as_the_reference_client),
