@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdio.h>
 
+#include "crypto/crypt_key.h"
 #include "util/cleanup.h"
 
 #define CONNECT_MS   10000 /* name, TCP, proxy and TLS; a server gives up a handshake after as long */
@@ -77,11 +78,15 @@ CURL *link_handle(struct link *link, enum link_use use)
 
 static int refused_certificate(struct link *link, struct err *err)
 {
+	char seen[FINGERPRINT_TEXT_SIZE], expected[FINGERPRINT_TEXT_SIZE];
 	switch (link->check.verdict) {
 	case TLS_UNKNOWN:
 		return err_set(err, -EACCES, "nothing vouches for the certificate of %s", link->host);
 	case TLS_CHANGED:
-		return err_set(err, -EACCES, "the certificate of %s is not the expected one", link->host);
+		fingerprint_format(link->check.seen, DIGEST_SIZE, seen);
+		fingerprint_format(link->check.trust->fingerprint, DIGEST_SIZE, expected);
+		return err_set(err, -EACCES, "the certificate of %s has the fingerprint %s, expected is %s", link->host,
+			       seen, expected);
 	default:
 		return err_set(err, -EPROTO, "%s:%u does not answer as a TLS server: %s", link->host,
 			       (unsigned)link->port, link->words);

@@ -80,7 +80,9 @@ struct link pbs_server_link(const struct pbs_server *server)
 bool pbs_server_ask_trust(struct pbs_server *server, const struct link *link, int *r, struct err *err)
 {
 	const struct pbs_guide *guide = &server->guide;
-	if (*r != -EACCES || link->check.verdict != TLS_UNKNOWN || !server->has_guide)
+	enum tls_verdict verdict = link->check.verdict;
+	bool is_question = verdict == TLS_UNKNOWN || (verdict == TLS_CHANGED && !server->trust.is_pinned);
+	if (*r != -EACCES || !is_question || !server->has_guide)
 		return false;
 	*r = guide->unknown_certificate(guide->user, link->check.seen, err);
 	if (*r < 0)
