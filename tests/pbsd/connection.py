@@ -170,7 +170,7 @@ class Connection:
         self.link.call(lambda: self.burn(0))
 
     def cut(self, how):
-        if how == "tls":
+        if how == "tls" and self.tls:
             self.end_tls()
         self.link.close("rst" if how == "rst" else "fin", is_flushed_first=True)
         raise Gone

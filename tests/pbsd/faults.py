@@ -22,8 +22,8 @@ A rule is a JSON object:
     raw     connect, request      text or hex, repeat: sent in place of TLS, of an answer or of a frame
     answer  request               status, text or hex, repeat: n times that; headers; header_bytes: one that long;
                                   length: what content-length claims; chunked
-    alter   request               how: "flip" (off), "truncate" (n off its end), "extend" (n zeros), "replace" (text, hex
-                                  or the chunk called digest); keep_length: content-length says what it was
+    alter   request               how: "flip" (off), "truncate" (n off its end), "extend" (n zeros), "replace" (text,
+                                  hex or the chunk called digest); keep_length: content-length says what it was
     late    request               seconds; in the tunnel the others are answered meanwhile
     ignore  request               never answered
     reset   request               code (8: CANCEL; 7: REFUSED_STREAM); in HTTP/1 a TCP reset

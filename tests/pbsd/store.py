@@ -178,18 +178,13 @@ class Datastore:
         try:
             manifest, files = manifest_files(directory)
         except (OSError, ValueError):
-            files = [{"filename": file} for file in archives_in(directory) if file != MANIFEST]
+            row["files"] = [{"filename": file} for file in archives_in(directory) if file != MANIFEST]
         else:
-            about = manifest.get("unprotected") or {}
-            if about.get("notes"):
-                row["comment"] = first_line(about["notes"])
-            if about.get("verify_state"):
-                row["verification"] = about["verify_state"]
-            if about.get("key-fingerprint"):
-                row["fingerprint"] = about["key-fingerprint"]
+            row.update(notes_of(manifest.get("unprotected") or {}))
+            row["files"] = files
             row["size"] = sum(file.get("size", 0) for file in files)
-        return {**row, "files": files, "owner": owner_of(path), "protected":
-                os.path.exists(os.path.join(directory, ".protected"))}
+        is_protected = os.path.exists(os.path.join(directory, ".protected"))
+        return {**row, "owner": owner_of(path), "protected": is_protected}
 
     def owner(self, snapshot):
         return owner_of(os.path.dirname(snapshot))
@@ -203,6 +198,13 @@ class Datastore:
 
 def os_error(why):
     return f"{why.strerror} (os error {why.errno})"
+
+
+def notes_of(unprotected):
+    """What a list says of the part of a manifest that is not signed."""
+    found = {"comment": first_line(unprotected.get("notes") or ""), "verification": unprotected.get("verify_state"),
+             "fingerprint": unprotected.get("key-fingerprint")}
+    return {name: value for name, value in found.items() if value}
 
 
 def owner_of(group):

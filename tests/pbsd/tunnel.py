@@ -5,6 +5,7 @@ The h2 library keeps the states, windows and headers.  Bodies pass it by: it is 
 the frame is written from the file in pieces, because h2 would copy each body three times.
 """
 import collections
+import itertools
 import time
 
 import h2.config
@@ -290,11 +291,12 @@ class Tunnel:
 
     def flush(self):
         outbox, self.frames.outbox = self.frames.outbox, []
-        for piece in outbox:
-            if isinstance(piece, Part):
-                self.connection.write_body(piece.body, piece.n)
-            else:
-                self.connection.write(piece)
+        for is_part, pieces in itertools.groupby(outbox, lambda piece: isinstance(piece, Part)):
+            if not is_part:
+                self.connection.write(b"".join(pieces))
+                continue
+            for part in pieces:
+                self.connection.write_body(part.body, part.n)
 
     def reset(self, stream, code):
         self.drop(stream)
