@@ -47,9 +47,10 @@ const struct command commands[] = {
 		.options = BIT(JSON),
 		.summary = "what is mapped, its traffic, its health, who uses it",
 		.help = "Lists the mappings of this user. READ is what was read from it, FETCHED what\n"
-			"that took from the repository. State: ready, reconnecting (the repository is\n"
-			"lost: reads wait for it), ending (goes with its last user), silent (does not answer), dead (its process was killed; unmap cleans it). What\n"
-			"a repository holds is listed by groups and snapshots.",
+			"that took from the repository. State: ready, reconnecting (the server is lost,\n"
+			"and looked for; reads wait), ending (goes with its last user), silent (does not\n"
+			"answer), dead (its process was killed; unmap cleans it). What a repository\n"
+			"holds is listed by groups and snapshots.",
 		.run = cmd_list,
 	},
 	{

@@ -18,6 +18,7 @@ struct repository_options {
 	const char *keyfile;  /* NULL: the default key file, where there is one */
 	const char *fingerprint; /* of a server's certificate; NULL: PBS_FINGERPRINT, else as pbs_login.h has it */
 	unsigned n_connections;	 /* to a server; 0 = 1 */
+	int64_t timeout_ms;	 /* of one answer of a server during set-up; 0 = the default */
 	bool never_asks;      /* nothing on the terminal: as if there were none */
 	const char *chunks;   /* --chunks: the "snapshot" is an index file */
 	bool allow_unsigned;

@@ -72,7 +72,8 @@ static int give_up_rights(const struct server *server, struct err *err)
 {
 	const struct source *source = server->served.backup->source;
 	openlog("pbsmap", LOG_PID | LOG_NDELAY, LOG_DAEMON);
-	return privileges_drop(source->uid, source->gid, err);
+	return privileges_drop(source->uid, source->gid, source->is_remote ? PRIVILEGES_REMOTE : PRIVILEGES_LOCAL,
+			       err);
 }
 
 static int child_begin(struct child *child, const struct mapping_options *options,

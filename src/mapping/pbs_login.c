@@ -7,6 +7,7 @@
 #include "format/fingerprint.h"
 #include "mapping/environment.h"
 #include "mapping/fingerprints.h"
+#include "mapping/privileges.h"
 #include "mapping/prompt.h"
 #include "mapping/tickets.h"
 #include "source/pbs.h"
@@ -239,6 +240,7 @@ int pbs_login_open(const struct repository_options *options, const struct pbs_re
 		},
 		.take_ticket = PBS_TICKET_NONE,
 		.n_connections = options->n_connections,
+		.timeout_ms = options->timeout_ms,
 	};
 	int r = read_password(login, err);
 	if (r == 0)
@@ -248,5 +250,8 @@ int pbs_login_open(const struct repository_options *options, const struct pbs_re
 	if (!login->has_password)
 		load_ticket(login, &pbs.take_ticket);
 	(void) STEAL(login); /* the source's from here on */
-	return source_pbs_open(&pbs, ret, err);
+	r = source_pbs_open(&pbs, ret, err);
+	if (r == 0)
+		privileges_service_user(&(*ret)->uid, &(*ret)->gid);
+	return r;
 }

@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <pwd.h>
 #include <seccomp.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -46,15 +48,41 @@ static const int allowed[] = {
 	SCMP_SYS(exit_group),
 };
 
+/* To connect again: names looked up by the C library, sockets of its and of the network library. */
+static const int allowed_remote[] = {
+	SCMP_SYS(bind), SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(sendmmsg), SCMP_SYS(socketpair),
+	SCMP_SYS(eventfd2), SCMP_SYS(uname), SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(faccessat2),
+};
+
+static int allow(scmp_filter_ctx filter, const int *calls, size_t n)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0);
+	return r;
+}
+
+static int allow_remote(scmp_filter_ctx filter)
+{
+	int r = allow(filter, allowed_remote, ARRAY_LEN(allowed_remote));
+	const scmp_datum_t of_sockets[] = { FIONREAD, FIONBIO };
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(of_sockets); i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+				     SCMP_A1(SCMP_CMP_EQ, of_sockets[i]));
+	return r;
+}
+
 /* For all threads.  A call that is not in the list fails with EPERM: an error is better than death. */
-static int filter_system_calls(struct err *err)
+static int filter_system_calls(enum privileges_need need, struct err *err)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	if (!filter)
 		return err_set(err, -ENOMEM, "no memory for the system call filter");
 	int r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
-	for (size_t i = 0; r == 0 && i < ARRAY_LEN(allowed); i++)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
+	if (r == 0)
+		r = allow(filter, allowed, ARRAY_LEN(allowed));
+	if (r == 0 && need == PRIVILEGES_REMOTE)
+		r = allow_remote(filter);
 	/* Even where it stays root: only to be read, nothing made. */
 	const scmp_datum_t writing = O_ACCMODE | O_CREAT | O_TRUNC;
 	if (r == 0)
@@ -87,6 +115,20 @@ int privileges_begin(uid_t uid, struct err *err)
 	return geteuid() == 0 && uid == 0 ? privileges_keep(0, err) : 0;
 }
 
+void privileges_service_user(uid_t *ret_uid, gid_t *ret_gid)
+{
+	const char *const names[] = { "pbsmap", "nobody" };
+	*ret_uid = geteuid();
+	*ret_gid = getegid();
+	for (size_t i = 0; *ret_uid == 0 && i < ARRAY_LEN(names); i++) {
+		const struct passwd *user = getpwnam(names[i]);
+		if (!user)
+			continue;
+		*ret_uid = user->pw_uid;
+		*ret_gid = user->pw_gid;
+	}
+}
+
 /* The C library does it for every thread, and the kernel takes the capabilities. */
 static int become(uid_t uid, gid_t gid, struct err *err)
 {
@@ -95,7 +137,7 @@ static int become(uid_t uid, gid_t gid, struct err *err)
 	return 0;
 }
 
-int privileges_drop(uid_t uid, gid_t gid, struct err *err)
+int privileges_drop(uid_t uid, gid_t gid, enum privileges_need need, struct err *err)
 {
 	const struct rlimit none = { 0 };
 	if (geteuid() == 0 && uid != 0) {
@@ -107,5 +149,5 @@ int privileges_drop(uid_t uid, gid_t gid, struct err *err)
 	if (IS_SANITIZED) /* sanitizers trace their own process and map what they like */
 		return 0;
 	(void) prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-	return filter_system_calls(err);
+	return filter_system_calls(need, err);
 }

@@ -18,6 +18,14 @@ int privileges_begin(uid_t uid, struct err *err) MUST_CHECK;
 /* Of root's capabilities only these; for a process without threads.  @capabilities: 1 << CAP_... */
 int privileges_keep(uint64_t capabilities, struct err *err) MUST_CHECK;
 
+/* Who serves a mapping of a server's, which belongs to nobody here; not root, where we are root. */
+void privileges_service_user(uid_t *ret_uid, gid_t *ret_gid);
+
+enum privileges_need {
+	PRIVILEGES_LOCAL,
+	PRIVILEGES_REMOTE, /* names are looked up, and connections made */
+};
+
 /**
  * privileges_drop - what a process that only reads chunks and answers does not need
  *
@@ -26,4 +34,4 @@ int privileges_keep(uint64_t capabilities, struct err *err) MUST_CHECK;
  * Afterwards: no other identity, no capabilities, no core dump, not to be traced by others, only the system calls
  * that serving needs, and no file opened for writing.
  */
-int privileges_drop(uid_t uid, gid_t gid, struct err *err) MUST_CHECK;
+int privileges_drop(uid_t uid, gid_t gid, enum privileges_need need, struct err *err) MUST_CHECK;

@@ -235,12 +235,6 @@ int h2_submit(struct h2 *h2, struct h2_request *request, const char *target, str
 	return 0;
 }
 
-void h2_cancel(struct h2 *h2, struct h2_request *request)
-{
-	/* No memory: the answer comes, and is not wanted. */
-	(void) nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, request->stream, NGHTTP2_CANCEL);
-}
-
 int h2_ping(struct h2 *h2, struct err *err)
 {
 	int r = nghttp2_submit_ping(h2->session, NGHTTP2_FLAG_NONE, NULL);

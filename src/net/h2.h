@@ -66,9 +66,6 @@ void h2_sent(struct h2 *h2, size_t len);
 int h2_submit(struct h2 *h2, struct h2_request *request, const char *target,
 	      struct err *err) MUST_CHECK;
 
-/* Its stream is reset, done() is called with H2_BROKEN when that is sent.  Not in bulk: servers mind. */
-void h2_cancel(struct h2 *h2, struct h2_request *request);
-
 /* The other end will answer, if it lives. */
 int h2_ping(struct h2 *h2, struct err *err) MUST_CHECK;
 

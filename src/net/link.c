@@ -102,7 +102,7 @@ static int not_connected(struct link *link, CURL *easy, struct err *err)
 	return err_errno(err, -(int)code, "cannot connect to %s:%u", link->host, (unsigned)link->port);
 }
 
-int link_failure(struct link *link, CURL *easy, CURLcode code, struct err *err)
+static int failure(struct link *link, CURL *easy, CURLcode code, struct err *err)
 {
 	const char *host = link->host;
 	unsigned port = link->port;
@@ -161,9 +161,9 @@ static int run(struct link *link, CURLM *multi, CURL *easy, struct deadline unti
 			return err_set(err, -ENOMEM, "no memory for the connection to %s", link->host);
 		CURLcode code = outcome(multi);
 		if (code != CURLE_AGAIN)
-			return link_failure(link, easy, code, err);
+			return failure(link, easy, code, err);
 		if (deadline_is_over(until))
-			return link_failure(link, easy, CURLE_OPERATION_TIMEDOUT, err);
+			return failure(link, easy, CURLE_OPERATION_TIMEDOUT, err);
 		struct curl_waitfd stop = { .fd = link->stop_fd, .events = CURL_WAIT_POLLIN };
 		int wait_ms = deadline_poll_ms(until), n;
 		if (curl_multi_poll(multi, &stop, link->stop_fd >= 0, wait_ms < 0 ? 60000 : wait_ms, &n) !=

@@ -34,6 +34,3 @@ CURL *link_handle(struct link *link, enum link_use use);
  */
 int link_perform(struct link *link, CURLM *multi, CURL *easy, struct deadline until,
 		 struct err *err) MUST_CHECK;
-
-/* What a failure of the library means. */
-int link_failure(struct link *link, CURL *easy, CURLcode code, struct err *err) MUST_CHECK;

@@ -332,6 +332,7 @@ int source_pbs_open(struct pbs_options *options, struct source **ret, struct err
 		return err_set(err, -ENOMEM, "no memory");
 	}
 	pbs->source.ops = &pbs_ops;
+	pbs->source.is_remote = true;
 	pbs->n_connections = options->n_connections ? options->n_connections : 1;
 	pbs->reader.server = &pbs->server;
 	int r = pbs_server_init(&pbs->server, options, err);

@@ -121,6 +121,7 @@ struct source {
 	unsigned n_origins; /* who may be asked for a chunk in turn; 0 means 1 */
 	uid_t uid;	    /* whose the chunks are: enough rights to read them */
 	gid_t gid;
+	bool is_remote;	    /* it connects to a server, and again when that was lost */
 	bool only_looks;    /* set by the caller: a snapshot is opened for a list, and not locked */
 	struct strv notes;  /* what set-up calls found that a user should know; one line each */
 	/* News of its connection, one line each, from any thread; NULL = nobody listens. */

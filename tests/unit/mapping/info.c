@@ -27,6 +27,8 @@ static struct mapping_info example(void)
 		.keeper_pid = 4194303,
 		.state = MAPPING_ENDING,
 		.since = 1704164645,
+		.lost_since = 1704164650,
+		.lost_why = bytes,
 		.stats = { 1, 2, 3, 4, 5 },
 		.partitions = { partitions, 2, 2 },
 	};
@@ -62,6 +64,8 @@ static void a_mapping_comes_out_as_it_went_in(void **state)
 	assert_int_equal(out.keeper_pid, in.keeper_pid);
 	assert_int_equal(out.state, in.state);
 	assert_int_equal(out.since, in.since);
+	assert_int_equal(out.lost_since, in.lost_since);
+	assert_string_equal(out.lost_why, in.lost_why);
 	assert_memory_equal(&out.stats, &in.stats, sizeof out.stats);
 	assert_int_equal(out.partitions.n, 2);
 	assert_string_equal(out.partitions.items[0], part_1);
@@ -71,7 +75,7 @@ static void a_mapping_comes_out_as_it_went_in(void **state)
 
 static void states_and_kinds_have_names(void **state)
 {
-	static const char *const states[] = { "ready", "ending", "silent", "dead" };
+	static const char *const states[] = { "ready", "reconnecting", "ending", "silent", "dead" };
 	for (size_t i = 0; i < ARRAY_LEN(states); i++)
 		assert_string_equal(mapping_state_name((enum mapping_state)i), states[i]);
 	assert_string_equal(mapping_via_name(VIA_LOOP), "loop");
@@ -103,13 +107,14 @@ static void refuses_a_mapping_with_a_field_that_is_missing_or_of_another_kind(vo
 	static const struct {
 		const char *keys[16], *bad[16];
 	} rows[] = {
-		{ { "name", "device", "repository", "ns", "snapshot", "archive" },
+		{ { "name", "device", "repository", "ns", "snapshot", "archive", "lost_why" },
 		  { "null", "5", "true", "{}", "{\"x\":1}", "[\"a\"]", "[null]", "[0]", "[256]", "[-1]",
 		    "[65.0]", "[[65]]", "[4294967361]" } },
 		{ { "size", "read_bytes", "fetched_bytes", "fetched_chunks", "cache_hits", "damaged_chunks", "pid",
-		    "keeper", "state", "since", "via" },
+		    "keeper", "state", "since", "lost_since", "via" },
 		  { "null", "\"5\"", "true", "[]", "{}", "1.5", "1e300", "-1", "-9223372036854775808" } },
-		{ { "state", "via" }, { "2" } },
+		{ { "state" }, { "3" } },
+		{ { "via" }, { "2" } },
 		{ { "pid", "keeper", "state", "via" }, { "4294967296", "4294967297", "9223372036854775807" } },
 		{ { "partitions" },
 		  { "null", "5", "\"/dev/loop3p1\"", "{}", "[5]", "[null]", "[{}]", "[[0]]",
