@@ -36,6 +36,8 @@ static const struct meaning {
 	{ 400, 400, "ENOENT", NULL, -ENOENT, "it is not there" },
 	{ 400, 400, "snapshot ", " does not exist", -ENOENT, "it is not there" },
 	{ 400, 400, NULL, "No such file or directory (os error 2)", -ENOENT, "it is not there" },
+	{ 400, 400, "Unable to open fixed index", NULL, -EBADMSG, "the index is damaged" },
+	{ 400, 400, "Unable to open dynamic index", NULL, -EBADMSG, "the index is damaged" },
 	{ 400, 400, NULL, "locked by another operation", -EBUSY, "it is being removed or written" },
 	{ 400, 400, NULL, "unable to acquire shared snapshot lock", -EBUSY, "it is being removed or written" },
 	{ 400, 400, "parameter verification failed", NULL, -EINVAL, "the server does not take the request" },

@@ -14,6 +14,7 @@
  * Returns:  always a failure:
  *          -EACCES     wrong password, token, ticket; no right to it
  *          -ENOENT     store, namespace, snapshot or file is not there
+ *          -EBADMSG    an index that the server cannot read either
  *          -EBUSY      the snapshot is being removed or written
  *          -EAGAIN     the datastore is in maintenance
  *          -EINVAL     the server does not take what was asked for

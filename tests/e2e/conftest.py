@@ -10,10 +10,12 @@ import pytest
 
 from golden import SETS
 from harness import BUILD, MKSTORE, Session
+from pbsd import Pbsd
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "core: runs under ThreadSanitizer as well")
+    config.addinivalue_line("markers", "directory: about a datastore directory itself, not about what a server shows")
 
 
 # Said, and nothing wrong, when a thread ends while leaks are looked for at the end of the process.
@@ -55,15 +57,27 @@ def unpacked(base):
         golden.unpack(base)
 
 
+@pytest.fixture(scope="session")
+def server(base):
+    """All datastores through a server, where PBSMAP_E2E_SERVER says so; else None."""
+    if not os.environ.get("PBSMAP_E2E_SERVER"):
+        yield None
+        return
+    empty = os.path.join(base, "empty")
+    os.makedirs(os.path.join(empty, ".chunks"))
+    with Pbsd({"empty": empty}, "--auth-delay=0") as running:
+        yield running
+
+
 @pytest.fixture
-def s(base, request, sanitizer_log, unpacked):
+def s(base, request, sanitizer_log, unpacked, server):
     """The test's Session; takes everything away at the end, whatever happened."""
     name = re.sub(r"[^A-Za-z0-9_.+:-]+", "-", request.node.name)
     directory = os.path.join(base, name[:100])
     os.mkdir(directory)
     repros = os.path.join(BUILD, "e2e")
     os.makedirs(repros, exist_ok=True)
-    session = Session(directory, os.path.join(repros, f"{name}.repro.sh"))
+    session = Session(directory, os.path.join(repros, f"{name}.repro.sh"), server)
     yield session
     left = session.clean_up()
     reports = []

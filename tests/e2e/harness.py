@@ -56,10 +56,14 @@ class Result:
 
 
 class Session:
-    """One test's world: a directory, a run directory, an environment, and what it started."""
+    """One test's world: a directory, a run directory, an environment, and what it started.
 
-    def __init__(self, directory, repro):
+    With @server every datastore directory that a command names is read through it.
+    """
+
+    def __init__(self, directory, repro, server=None):
         self.directory = directory
+        self.server = server
         self.mark = uuid.uuid4().hex
         self.run_dir = os.path.join(directory, "run")
         self.repro = repro
@@ -67,6 +71,7 @@ class Session:
         self.env = {name: value for name, value in os.environ.items() if not name.startswith(PRIVATE)}
         self.env.update(HOME=os.path.join(directory, "home"), LC_ALL="C.UTF-8",
                         PBSMAP_RUN_DIR=self.run_dir, PBSMAP_TEST_MARK=self.mark)
+        self.env.update(server.env() if server else {})
         os.mkdir(self.env["HOME"])
         with open(repro, "w", encoding="utf-8") as script:
             script.write("#!/bin/sh\n# What this test ran, in order; what ran in the background ends with &.\n"
@@ -76,6 +81,16 @@ class Session:
     def path(self, *names):
         return os.path.join(self.directory, *names)
 
+    def repository(self, word):
+        """How the program is told to find a datastore directory; other words stay as they are."""
+        is_store = self.server and os.path.isdir(os.path.join(word, ".chunks"))
+        return self.server.repository_of(word) if is_store else word
+
+    def words(self, command):
+        words = [str(word) for word in command]
+        return [self.repository(word) if before == "--repository" else word
+                for before, word in zip(["", *words], words)]
+
     def note(self, command, env=None, more=""):
         words = [f"{name}={shlex.quote(value)}" for name, value in (env or {}).items()]
         with open(self.repro, "a", encoding="utf-8") as script:
@@ -83,7 +98,7 @@ class Session:
 
     def run(self, *command, env=None, timeout=60, check=True, stdin=subprocess.DEVNULL, **more):
         """A command to its end; with @check a status that is not 0 is the test's failure."""
-        command = [str(word) for word in command]
+        command = self.words(command)
         self.note(command, env)
         # Ends when all who hold the pipes have closed them: a background process that keeps one hangs here.
         done = subprocess.run(command, stdin=stdin, capture_output=True, timeout=timeout, check=False,
@@ -95,7 +110,7 @@ class Session:
 
     def start(self, *command, env=None, **more):
         """A command that goes on; clean_up() ends it at the latest."""
-        command = [str(word) for word in command]
+        command = self.words(command)
         self.note(command, env, " &")
         child = subprocess.Popen(command, env={**self.env, **(env or {})}, stdin=subprocess.DEVNULL, **more)
         self.children.append(child)

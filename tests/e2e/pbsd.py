@@ -20,6 +20,7 @@ class Pbsd:
 
     def __init__(self, stores, *options, password=PASSWORD, log=None):
         self.password = password
+        self.names = {directory: name for name, directory in stores.items()}
         names = [f"--datastore={name}={directory}" for name, directory in stores.items()]
         env = {name: value for name, value in os.environ.items() if not name.startswith(PRIVATE)}
         # The pipe is its leash: when this process is gone, so is the server.
@@ -65,6 +66,13 @@ class Pbsd:
 
     def repository(self, store, user=USER):
         return f"{user}@127.0.0.1:{self.port}:{store}"
+
+    def repository_of(self, directory):
+        """The same for a datastore directory, that it may not know yet."""
+        if directory not in self.names:
+            self.names[directory] = f"store-{len(self.names)}"
+            self.control("store", name=self.names[directory], directory=directory)
+        return self.repository(self.names[directory])
 
     def env(self):
         return {"PBS_PASSWORD": self.password, "PBS_FINGERPRINT": self.fingerprint}

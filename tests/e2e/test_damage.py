@@ -86,7 +86,8 @@ def reads_fail(path, off):
     return caught.value.errno == errno.EIO
 
 
-@pytest.mark.parametrize("how", ["flip", "cut", "cut_in_the_header", "empty", "remove", "swap", "link", "grow"])
+@pytest.mark.parametrize("how", ["flip", "cut", "cut_in_the_header", "empty", "remove", "swap", "grow",
+                                 pytest.param("link", marks=pytest.mark.directory)])
 def test_a_spoilt_chunk_fails_only_its_range_until_it_is_repaired(s, golden, damaged, how):
     expected = contents_of_golden(s, golden)
     getattr(damaged, how)(s)
@@ -179,6 +180,7 @@ def test_the_index_of_another_archive_is_damage(s, store):
     s.fails(DAMAGED, "map", "--via", "file", "--repository", store, SNAPSHOT, ARCHIVE, s.path("image"))
 
 
+@pytest.mark.directory
 def test_files_are_not_followed_out_of_the_datastore(s, store):
     folder = os.path.join(store, SNAPSHOT)
     s.run("mv", os.path.join(folder, "index.json.blob"), s.path("elsewhere"))
@@ -187,6 +189,7 @@ def test_files_are_not_followed_out_of_the_datastore(s, store):
     assert result.status != 0, result
 
 
+@pytest.mark.directory
 def test_a_datastore_that_comes_back_under_its_path_is_used_again(s, golden, store):
     """A USB disk that was pulled and plugged in again."""
     expected = contents_of_golden(s, golden)

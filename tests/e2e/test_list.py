@@ -74,6 +74,7 @@ exit $status
 """
 
 
+@pytest.mark.directory
 def test_on_a_servers_host(s, own_mounts, store):
     """It is said that the server refuses reads; a list leaves no lock file, a mapping does."""
     on_server = ["unshare", "--mount", "sh", "-euc", SERVER, "sh", store, PBSMAP]
@@ -87,6 +88,7 @@ def test_on_a_servers_host(s, own_mounts, store):
     assert r"/locks/main/vm-100-2024\x2d06\x2d03T00\x3a00\x3a00Z" in result.out
 
 
+@pytest.mark.directory
 @pytest.mark.parametrize("closed", ["vm", "vm/100", SNAPSHOT, "ns/a/ns"])
 def test_what_may_not_be_looked_at_is_refused_and_not_left_out(s, root, store, closed):
     os.chmod(os.path.dirname(s.directory), 0o755)
@@ -125,7 +127,7 @@ def test_habits_of_the_reference_client(s, at):
 
 MAP_KEYS = {"name", "device", "via", "snapshot", "archive", "size", "partitions"}
 LIST_KEYS = {"name", "device", "via", "repository", "ns", "snapshot", "archive", "size", "pid", "state", "since",
-             "read_bytes", "fetched_bytes", "fetched_chunks", "cache_hits", "damaged_chunks", "holders"}
+             "read_bytes", "fetched_bytes", "fetched_chunks", "cache_hits", "damaged_chunks", "holders", "lost"}
 
 
 def test_map_and_list_as_json(s, loop, golden):
@@ -140,7 +142,7 @@ def test_map_and_list_as_json(s, loop, golden):
     assert len(rows) == 1 and set(rows[0]) == LIST_KEYS
     row = rows[0]
     assert {key: row[key] for key in MAP_KEYS & LIST_KEYS} == {key: mapped[key] for key in MAP_KEYS & LIST_KEYS}
-    assert (row["repository"], row["ns"]) == (golden.store, "a/b")
+    assert (row["repository"], row["ns"]) == (s.repository(golden.store), "a/b")
     assert os.path.exists(f"/proc/{row['pid']}")
     assert row["read_bytes"] >= 1 << 20
     assert row["fetched_chunks"] >= 1 and row["fetched_bytes"] > 0

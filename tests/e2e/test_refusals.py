@@ -80,7 +80,8 @@ def test_parts_of_a_repository_need_a_datastore(s):
 
 
 def test_an_api_token_without_its_secret_is_refused(s):
-    result = s.fails(REFUSED, "snapshots", "--repository", "root@pam!t@localhost:1:store")
+    result = s.fails(REFUSED, "snapshots", "--repository", "root@pam!t@localhost:1:store",
+                     env={"PBS_PASSWORD": ""})
     assert "API token secret must be provided" in result.err and "PBS_PASSWORD" in result.err
 
 

@@ -5,6 +5,7 @@
     {"do": "clear"}                 no rules, stalls, drips, refusals any more
     {"do": "set", ...}              delay (ms, one way), auth_delay (ms), refuse_logins, second_factor (booleans)
     {"do": "maintenance", "store", "mode", "text"}   for new sessions; without a mode it is over
+    {"do": "store", "name", "directory"}   one more datastore
     {"do": "expire"}                every ticket so far is void
     {"do": "certificate"}           another one for new connections, own or from files "cert" and "key"
     {"do": "remove", "store", "snapshot", "ns", "force"}   as prune would; nothing is deleted on disk
@@ -20,6 +21,7 @@ import socketserver
 import threading
 
 import certificate
+from store import Datastore
 
 
 class Control:
@@ -45,6 +47,9 @@ class Control:
 
     def do_maintenance(self, store, mode=None, text=""):
         self.server.stores[store].maintenance = (mode, text) if mode else None
+
+    def do_store(self, name, directory):
+        self.server.stores[name] = Datastore(name, directory)
 
     def do_expire(self):
         self.server.accounts.expire_tickets()

@@ -27,6 +27,8 @@ static void knows_what_the_server_means(void **state)
 		{ 400, "backup owner check failed!", -EACCES },
 		{ 400, "backup owner check failed (bkonly@pbs != oracle@pbs)", -EACCES },
 		{ 400, "no such datastore 'nosuch'", -ENOENT },
+		{ 400, "Unable to open fixed index \"/s/vm/1/a.img.fidx\" - got unknown magic number", -EBADMSG },
+		{ 400, "Unable to open dynamic index \"/s/a\" - No such file or directory (os error 2)", -ENOENT },
 		{ 400, "ENOENT: No such file or directory", -ENOENT },
 		{ 400, "snapshot host/plain/2024-06-02T00:00:01Z does not exist.", -ENOENT },
 		{ 400, "Unable to open fixed index \"/d/x.fidx\" - No such file or directory (os error 2)", -ENOENT },
