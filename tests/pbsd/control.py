@@ -9,7 +9,7 @@
     {"do": "expire"}                every ticket so far is void
     {"do": "certificate"}           another one for new connections, own or from files "cert" and "key"
     {"do": "remove", "store", "snapshot", "ns", "force"}   as prune would; nothing is deleted on disk
-    {"do": "freeze"}, {"do": "thaw"}   nothing is read or written on any connection, old or new
+    {"do": "freeze"}, {"do": "thaw"}   nothing is read or written on any connection, old or new; and on all again
     {"do": "stop", "how"}           listener and connections go ("fin" or "rst"); {"do": "start"} on the same port
     {"do": "restart", "seconds", "how"}   both, with a pause
     {"do": "counters", "reset"}     what was seen so far; numbers of open connections; hits of each rule
