@@ -29,8 +29,9 @@ class Connection:
     def __init__(self, server, sock, number):
         self.server = server
         self.number = number
-        self.link = Link(sock, server.delay, server.is_frozen)
+        self.link = Link(sock, server.delay)
         self.fuse = None
+        self.session = None  # of a reader, from the upgrade on
         self.tunnel = None
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = None
@@ -53,6 +54,8 @@ class Connection:
         finally:
             if self.tunnel:
                 self.tunnel.close()
+            if self.session:
+                self.session.close()
             self.link.close(how, is_flushed_first=True)
             self.server.forget(self)
 
@@ -64,10 +67,10 @@ class Connection:
             return
         self.incoming.write(first)
         self.shake_hands()
-        session = Http1(self).serve()
-        if session:
-            self.tunnel = Tunnel(self, session)
-            self.tunnel.run()
+        early = Http1(self).serve()
+        if self.session:
+            self.tunnel = Tunnel(self, self.session)
+            self.tunnel.run(early)
         self.end_tls()
 
     # TLS

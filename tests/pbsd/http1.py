@@ -67,7 +67,6 @@ class Request:
         self.target = target
         self.headers = headers
         self.body = body
-        self.session = None  # set by the answer that is an upgrade
 
     def real_answer(self):
         answer = rest.answer(self.connection.server, self)
@@ -132,41 +131,38 @@ class Http1:
         self.data = connection.decrypt()  # what came with the end of the handshake
 
     def serve(self):
-        """Answers requests until one is an upgrade: its session; None when the client has had enough."""
+        """Answers requests until one is an upgrade or the client has had enough; returns what came behind it."""
         server = self.connection.server
         while True:
             request = self.next_request()
             server.counters.saw_request(request.target)
             server.faults.serve(request)
-            if request.session:
-                # What came behind the upgrade belongs to HTTP/2.
-                request.session.early_data = self.data
-                return request.session
-            if request.headers.get("connection", "").lower() == "close":
-                return None
+            if self.connection.session or request.headers.get("connection", "").lower() == "close":
+                return self.data
 
     def next_request(self):
         while b"\r\n\r\n" not in self.data:
             if len(self.data) > MAX_HEAD:
-                self.refuse(431, "")
+                self.refuse(431)
             self.data += self.connection.receive()
         head, _, self.data = self.data.partition(b"\r\n\r\n")
         parsed = parse_head(head)
         if not parsed:
-            self.refuse(400, "")
+            self.refuse(400)
         method, target, headers = parsed
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > MAX_BODY or "transfer-encoding" in headers:
-            self.refuse(400, "")
+            self.refuse(400)
         while len(self.data) < int(length):
             self.data += self.connection.receive()
         body, self.data = self.data[:int(length)], self.data[int(length):]
         request = Request(self, method, target, headers, body)
         if len(target) > MAX_TARGET:
-            self.refuse(414, "")
+            self.refuse(414)
         return request
 
-    def refuse(self, status, text):
-        self.connection.write(head_of(status, [("content-length", len(text)), ("date", http_date())]) + text.encode())
+    def refuse(self, status):
+        """What is no request ends the connection."""
+        self.connection.write(head_of(status, [("content-length", 0), ("date", http_date())]))
         self.connection.end_tls()
         raise Gone

@@ -36,7 +36,7 @@ FLUSH_SECONDS = 2  # to wait for the peer's kernel before a reset, which would o
 
 
 class Link:
-    def __init__(self, sock, delay, is_stalled):
+    def __init__(self, sock, delay):
         self.sock = sock
         self.delay = delay  # function: seconds, one way
         self.cond = threading.Condition()  # guards what follows
@@ -46,7 +46,7 @@ class Link:
         self.serial = itertools.count()
         self.departures = collections.deque()  # (due, bytes, or a function the writer calls)
         self.n_departing = 0
-        self.is_stalled = is_stalled
+        self.is_stalled = False
         self.rate = 0  # bytes a second; 0: as fast as possible
         self.ending = None  # "rst", "fin": how it ends
         self.is_flushed_first = False

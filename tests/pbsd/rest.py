@@ -241,7 +241,7 @@ def reader(call):
     if not store.has_snapshot(path):
         raise Refused(400, f"snapshot {given['backup-type']}/{given['backup-id']}/{name_of(given['backup-time'])}"
                            " does not exist.")
-    call.request.session = Session(store, path, server.version)
+    call.request.connection.session = Session(store, path, server.version)
     return Answer(101, BytesBody(b""), headers=[("connection", "upgrade"), ("upgrade", PROTOCOL)])
 
 

@@ -61,9 +61,10 @@ class Server:
         self.counters = Counters()
         self.lock = threading.Lock()
         self.connections = {}  # by number; guarded by lock
-        self.is_frozen = False
+        self.is_frozen = False  # guarded by lock
         self.numbers = itertools.count(1)
         self.listener = None
+        self.reserved = None  # while there is no listener: a socket that keeps its port
         self.acceptor = None
 
     # Asked by connections
@@ -94,13 +95,17 @@ class Server:
         with self.lock:
             if self.listener:
                 return
-            self.listener = socket.socket()
-            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self.listener.bind(("127.0.0.1", self.port))
+            self.listener, self.reserved = self.reserved or self.bound_socket(), None
             self.listener.listen(128)
-            self.port = self.listener.getsockname()[1]
             self.acceptor = threading.Thread(target=self.accept_all, args=(self.listener,), daemon=True)
             self.acceptor.start()
+
+    def bound_socket(self):
+        found = socket.socket()
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(("127.0.0.1", self.port))
+        self.port = found.getsockname()[1]
+        return found
 
     def accept_all(self, listener):
         while True:
@@ -113,6 +118,8 @@ class Server:
             with self.lock:
                 is_late = self.listener is not listener
                 self.connections[connection.number] = connection
+                if self.is_frozen:
+                    connection.link.stall()
             self.counters.add("connections")
             connection.start()
             if is_late:
@@ -125,6 +132,8 @@ class Server:
         if listener:
             listener.shutdown(socket.SHUT_RDWR)
             self.acceptor.join()
+            # It refuses connections, and nobody else is given the port meanwhile.
+            self.reserved = self.bound_socket()
         for connection in self.all_connections():
             connection.link.close(how)
         for connection in self.all_connections():
@@ -140,7 +149,8 @@ class Server:
 
     def freeze(self, is_frozen):
         """Nothing is read or written any more, not on new connections either."""
-        self.is_frozen = is_frozen
+        with self.lock:
+            self.is_frozen = is_frozen
         for connection in self.all_connections():
             if is_frozen:
                 connection.link.stall()

@@ -159,11 +159,11 @@ class Tunnel:
         for stream in self.streams.values():
             if stream.body:
                 stream.body.close()
-        self.session.close()
 
-    def run(self):
+    def run(self, early):
+        """@early: what came behind the upgrade"""
         self.server.counters.add("sessions")
-        self.take_in(self.session.early_data)
+        self.take_in(early)
         while not self.is_over:
             self.take_in(self.connection.receive(wait=not self.sending))
             if self.sending:
