@@ -1052,9 +1052,8 @@ def test_nothing_is_left_of_it(golden, store):
     for end in (lambda server: server.process.send_signal(signal.SIGTERM),
                 lambda server: server.process.send_signal(signal.SIGINT),
                 lambda server: server.process.stdin.close()):
-        server = Pbsd({"store": golden.store})
-        with Tunnel(logged_in(server), reader_query("store", SNAPSHOT)):
+        with Pbsd({"store": golden.store}) as server, \
+                Tunnel(logged_in(server), reader_query("store", SNAPSHOT)):
             server.control("freeze")
             end(server)
             assert server.process.wait(5) == 0
-        server.stop()
