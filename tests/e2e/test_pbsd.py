@@ -64,7 +64,7 @@ def fresh(server):
 
 
 @pytest.fixture
-def server(servers):
+def server3(servers):
     return fresh(servers(3))
 
 
@@ -74,8 +74,8 @@ def server4(servers):
 
 
 @pytest.fixture
-def client(server):
-    return logged_in(server)
+def client(server3):
+    return logged_in(server3)
 
 
 @pytest.fixture
@@ -119,8 +119,8 @@ def a_chunk(tunnel, directory):
 
 # Log-in
 
-def test_log_in_by_form_and_by_json(server):
-    client = Client(server)
+def test_log_in_by_form_and_by_json(server3):
+    client = Client(server3)
     said = [client.login(form(username=USER, password=PASSWORD)),
             client.login(json.dumps({"username": USER, "password": PASSWORD}), "application/json")]
     for answer in said:
@@ -147,14 +147,14 @@ def test_log_in_by_form_and_by_json(server):
     (form(username=USER, password=PASSWORD) + "&password=x", 400,
      "parameter verification failed - 'password': duplicate parameter."),
 ])
-def test_log_in_refused(server, body, status, text):
-    said = Client(server).login(body)
+def test_log_in_refused(server3, body, status, text):
+    said = Client(server3).login(body)
     assert said == (status, text)
     assert said.headers["content-type"] == "application/json;charset=UTF-8"
 
 
-def test_a_ticket_is_as_good_as_the_password(server):
-    client = Client(server)
+def test_a_ticket_is_as_good_as_the_password(server3):
+    client = Client(server3)
     ticket = client.ticket()
     assert client.ticket(password=ticket)
     assert client.login(form(username="reader@pbs", password=ticket)) == (401, "permission check failed.")
@@ -180,8 +180,8 @@ def aged(ticket):
     (lambda t: "PBSAuthCookie=" + aged(t), "invalid ticket - expired"),
     (lambda t: "other=" + t, "no authentication credentials provided."),
 ])
-def test_tickets_in_cookies(server, cookie, reason):
-    said = Client(server, Cookie=cookie(Client(server).ticket())).get("version")
+def test_tickets_in_cookies(server3, cookie, reason):
+    said = Client(server3, Cookie=cookie(Client(server3).ticket())).get("version")
     if reason:
         assert said == (401, f"authentication failed - {reason}")
         assert "content-type" not in said.headers
@@ -197,28 +197,28 @@ def test_tickets_in_cookies(server, cookie, reason):
     ("PBSAPIToken=test@pbs!tok1=s3", "invalid token name"),
     ("Basic eDp5", "no authentication credentials provided."),
 ])
-def test_api_tokens(server, value, reason):
-    said = Client(server, Authorization=value).get("version")
+def test_api_tokens(server3, value, reason):
+    said = Client(server3, Authorization=value).get("version")
     assert said.status == (401 if reason else 200)
     assert not reason or said.text == f"authentication failed - {reason}"
 
 
-def test_what_is_no_get_needs_the_csrf_token(server, client):
+def test_what_is_no_get_needs_the_csrf_token(server3, client):
     missing = (401, "authentication failed - missing CSRF prevention token")
     assert client.call("POST", "version") == missing
     said = client.call("HEAD", "version")
     assert (said.status, said.headers["content-length"], said.body) == (401, "53", b"")
-    token = Client(server).login(form(username=USER, password=PASSWORD)).data["CSRFPreventionToken"]
+    token = Client(server3).login(form(username=USER, password=PASSWORD)).data["CSRFPreventionToken"]
     headers = {"CSRFPreventionToken": token}
     assert client.call("POST", "version", headers=headers) == (404, "Path '/api2/json/version' not found.")
     assert client.call("POST", "version", headers={"CSRFPreventionToken": token[:-1]}).status == 401
 
 
-def test_a_401_takes_its_time_and_holds_up_nobody_else(server):
+def test_a_401_takes_its_time_and_holds_up_nobody_else(server3):
     seconds = 0.4
-    client = logged_in(server)
+    client = logged_in(server3)
     with Tunnel(client, reader_query("store", SNAPSHOT)) as tunnel:
-        server.control("set", auth_delay=seconds * 1000)
+        server3.control("set", auth_delay=seconds * 1000)
         try:
             begin = time.monotonic()
             slow = tunnel.ask(f"/chunk?digest={ZERO_DIGEST}")
@@ -227,10 +227,10 @@ def test_a_401_takes_its_time_and_holds_up_nobody_else(server):
             assert tunnel.wait(slow) == (401, f"download chunk {ZERO_DIGEST} not allowed")
             assert time.monotonic() - begin >= seconds
             begin = time.monotonic()
-            assert Client(server).get("version").status == 401
+            assert Client(server3).get("version").status == 401
             assert time.monotonic() - begin >= seconds
         finally:
-            server.control("set", auth_delay=0)
+            server3.control("set", auth_delay=0)
 
 
 # Lists
@@ -353,8 +353,8 @@ def test_deflate_is_raw_in_3_and_wrapped_in_4(client, server4):
 
 # Rights
 
-def test_a_user_without_rights(server):
-    client = logged_in(server, "none@pbs", "x")
+def test_a_user_without_rights(server3):
+    client = logged_in(server3, "none@pbs", "x")
     assert client.get("admin/datastore").data == []
     missing = "permission check failed - missing Datastore.Audit|Datastore.Backup on /datastore/store"
     assert client.get("admin/datastore/store/snapshots") == (403, missing)
@@ -363,8 +363,8 @@ def test_a_user_without_rights(server):
     assert said == (400, "no permissions on /datastore/store")
 
 
-def test_a_user_who_may_only_back_up_sees_its_own(server):
-    client = logged_in(server, "backup@pbs", "x")
+def test_a_user_who_may_only_back_up_sees_its_own(server3):
+    client = logged_in(server3, "backup@pbs", "x")
     assert client.get("admin/datastore/store/snapshots").data == []
     said = client.get("admin/datastore/store/files", backup_type="vm", backup_id="100", backup_time=STAMP)
     assert said == (400, "backup owner check failed (backup@pbs != oracle@pbs)")
@@ -372,8 +372,8 @@ def test_a_user_who_may_only_back_up_sees_its_own(server):
     assert said == (400, "backup owner check failed!")
 
 
-def test_a_user_who_may_read(server):
-    client = logged_in(server, "reader@pbs", "x")
+def test_a_user_who_may_read(server3):
+    client = logged_in(server3, "reader@pbs", "x")
     assert client.get("admin/datastore/store/snapshots").data
     with Tunnel(client, reader_query("store", SNAPSHOT)) as tunnel:
         assert tunnel.get(DOWNLOAD).status == 200
@@ -397,8 +397,8 @@ def test_upgrades_refused(client, more, headers, expected):
     assert said == expected
 
 
-def test_upgrades_accepted(server, client):
-    token = Client(server, Authorization="PBSAPIToken test@pbs!tok1:s3%20cr%3Ft")
+def test_upgrades_accepted(server3, client):
+    token = Client(server3, Authorization="PBSAPIToken test@pbs!tok1:s3%20cr%3Ft")
     for asking, headers, more in ((client, {}, {}), (token, {}, {}), (client, {"Connection": None}, {"debug": "true"}),
                                   (client, {"Connection": "Upgrade"}, {})):
         said, sock, _ = upgrade(asking, {**reader_query("store", SNAPSHOT), **more}, headers)
@@ -408,14 +408,14 @@ def test_upgrades_accepted(server, client):
         sock.close()
 
 
-def test_a_session_holds_the_shared_lock(server, client, golden):
+def test_a_session_holds_the_shared_lock(server3, client, golden):
     with open_fd(os.path.join(golden.store, NAME)) as fd:
         with Tunnel(client, reader_query("store", SNAPSHOT)):
             with pytest.raises(BlockingIOError):
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
             fcntl.flock(fd, fcntl.LOCK_UN)
-        assert wait_until(lambda: not server.counters()["open"])
+        assert wait_until(lambda: not server3.counters()["open"])
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         said, _, _ = upgrade(client, reader_query("store", SNAPSHOT))
         assert said == (400, "locked by another operation")
@@ -463,7 +463,7 @@ def test_requests_of_the_tunnel(tunnel, path, expected, is_typed):
     assert tunnel.get("/chunk", method="POST") == (404, "Path '/chunk' not found.")
 
 
-def test_only_chunks_of_indexes_that_were_opened(server, client, tunnel, golden):
+def test_only_chunks_of_indexes_that_were_opened(server3, client, tunnel, golden):
     digest, data = a_chunk(tunnel, golden.store)
     said = get_chunk(tunnel, digest)
     assert said.body == data
@@ -473,7 +473,7 @@ def test_only_chunks_of_indexes_that_were_opened(server, client, tunnel, golden)
         assert get_chunk(another, digest) == (401, f"download chunk {digest} not allowed")
         assert "content-length" not in another.get(DOWNLOAD).headers
         assert get_chunk(another, digest).body == data
-    assert server.counters()["chunks"] == [digest] * 3
+    assert server3.counters()["chunks"] == [digest] * 3
 
 
 def test_every_chunk_of_an_image_comes_as_it_is(tunnel, golden):
@@ -528,12 +528,12 @@ def test_indexes_that_are_none(store, off, byte, text):
             assert tunnel.get("/download?file-name=index.json.blob").status == 200
 
 
-def test_300_requests_at_once(server, tunnel):
-    server.fault("late", path="^/$", seconds=0.3, times=0)
+def test_300_requests_at_once(server3, tunnel):
+    server3.fault("late", path="^/$", seconds=0.3, times=0)
     streams = [tunnel.ask("/") for _ in range(300)]
     tunnel.wait(*streams)
     assert all(tunnel.said[stream].status == 200 for stream in streams)
-    assert server.counters()["peak-streams"] == 300
+    assert server3.counters()["peak-streams"] == 300
 
 
 def test_the_surplus_of_200_streams_is_refused_by_4(server4):
@@ -627,28 +627,28 @@ def test_headers_over_16_kib_are_too_large_for_4(server4, tunnel):
 
 # The network
 
-def test_plain_http_is_sent_to_https(server):
-    with socket.create_connection((HOST, server.port), timeout=SECONDS) as sock:
+def test_plain_http_is_sent_to_https(server3):
+    with socket.create_connection((HOST, server3.port), timeout=SECONDS) as sock:
         sock.sendall(f"GET /api2/json/version HTTP/1.1\r\nHost: {HOST}:8007\r\n\r\n".encode())
         status, headers, _ = read_head(sock)
         assert (status, headers["location"], headers["content-length"]) == (301, f"https://{HOST}:8007", "0")
 
 
-def test_no_alpn_and_no_old_tls(server):
+def test_no_alpn_and_no_old_tls(server3):
     modern = context()
     modern.set_alpn_protocols(["h2", "http/1.1"])
-    with modern.wrap_socket(socket.create_connection((HOST, server.port), timeout=SECONDS)) as sock:
+    with modern.wrap_socket(socket.create_connection((HOST, server3.port), timeout=SECONDS)) as sock:
         assert sock.selected_alpn_protocol() is None and sock.version() == "TLSv1.3"
     old = context()
     old.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.warns(DeprecationWarning):
         old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
     with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
-        old.wrap_socket(socket.create_connection((HOST, server.port), timeout=SECONDS))
+        old.wrap_socket(socket.create_connection((HOST, server3.port), timeout=SECONDS))
 
 
-def test_curl_gets_on_with_it(server):
-    url = f"https://{HOST}:{server.port}/api2/json/"
+def test_curl_gets_on_with_it(server3):
+    url = f"https://{HOST}:{server3.port}/api2/json/"
     ask = ["curl", "--silent", "--insecure", "--max-time", str(SECONDS)]
     login = subprocess.run([*ask, url + "access/ticket", "--data", form(username=USER, password=PASSWORD)],
                            check=True, capture_output=True).stdout
@@ -658,10 +658,10 @@ def test_curl_gets_on_with_it(server):
     assert said.startswith(b'{"data":{"release":"4"') and b'"backup-id":"100"' in said
 
 
-def test_delay_is_for_each_way_and_costs_no_throughput(server, client):
+def test_delay_is_for_each_way_and_costs_no_throughput(server3, client):
     seconds = 0.05
     with Tunnel(client, reader_query("store", SNAPSHOT)) as tunnel:
-        server.control("set", delay=seconds * 1000)
+        server3.control("set", delay=seconds * 1000)
         try:
             begin = time.monotonic()
             tunnel.get("/")
@@ -671,7 +671,7 @@ def test_delay_is_for_each_way_and_costs_no_throughput(server, client):
             tunnel.wait(*[tunnel.ask("/speedtest") for _ in range(30)])
             at_once = time.monotonic() - begin
         finally:
-            server.control("set", delay=0)
+            server3.control("set", delay=0)
         assert 4 * seconds <= one_by_one
         assert 2 * seconds <= at_once < 30 * 2 * seconds
 
@@ -704,8 +704,8 @@ def raw_end(sock):
 
 
 @pytest.mark.parametrize("how, ending", [("fin", "no close_notify"), ("tls", "close_notify")])
-def test_cut_after_so_many_bytes_of_bodies(server, tunnel, how, ending):
-    server.fault("cut", path="/speedtest", after=300000, how=how)
+def test_cut_after_so_many_bytes_of_bodies(server3, tunnel, how, ending):
+    server3.fault("cut", path="/speedtest", after=300000, how=how)
     tunnel.ask("/speedtest")
     tunnel.flush()
     got, data = ends(tunnel.sock)
@@ -714,8 +714,8 @@ def test_cut_after_so_many_bytes_of_bodies(server, tunnel, how, ending):
 
 
 @pytest.mark.parametrize("how", ["rst", "fin"])
-def test_cut_on_the_wire(server, tunnel, how):
-    server.fault("cut", path="/speedtest", after=300000, how=how)
+def test_cut_on_the_wire(server3, tunnel, how):
+    server3.fault("cut", path="/speedtest", after=300000, how=how)
     tunnel.ask("/speedtest")
     tunnel.flush()
     got, n = raw_end(tunnel.sock)
@@ -723,23 +723,23 @@ def test_cut_on_the_wire(server, tunnel, how):
 
 
 @pytest.mark.parametrize("how, ending", [("rst", "rst"), ("fin", "fin"), ("tls", "fin")])
-def test_cut_before_anything_was_said(server, how, ending):
-    server.fault("cut", at="connect", how=how)
+def test_cut_before_anything_was_said(server3, how, ending):
+    server3.fault("cut", at="connect", how=how)
     try:
-        with socket.create_connection((HOST, server.port), timeout=SECONDS) as sock:
+        with socket.create_connection((HOST, server3.port), timeout=SECONDS) as sock:
             assert raw_end(sock) == (ending, 0)
     except ConnectionResetError:  # it came before the connection was seen to be made
         assert how == "rst"
 
 
-def test_cut_now_reaches_every_connection(server, client):
+def test_cut_now_reaches_every_connection(server3, client):
     with Tunnel(client, reader_query("store", SNAPSHOT)) as one, \
             Tunnel(client, reader_query("store", SNAPSHOT)) as two:
-        rule = server.fault("cut", at="now", how="rst")
-        assert server.hits(rule) == 2
+        rule = server3.fault("cut", at="now", how="rst")
+        assert server3.hits(rule) == 2
         for tunnel in (one, two):
             assert raw_end(tunnel.sock)[0] == "rst"
-    assert wait_until(lambda: not server.counters()["open"])
+    assert wait_until(lambda: not server3.counters()["open"])
 
 
 def is_silent(sock, seconds=0.2):
@@ -752,74 +752,74 @@ def is_silent(sock, seconds=0.2):
         sock.settimeout(SECONDS)
 
 
-def test_stall_before_tls(server):
-    server.fault("stall", at="connect")
-    with socket.create_connection((HOST, server.port), timeout=0.3) as sock:
+def test_stall_before_tls(server3):
+    server3.fault("stall", at="connect")
+    with socket.create_connection((HOST, server3.port), timeout=0.3) as sock:
         with pytest.raises(TimeoutError):
             context().wrap_socket(sock)
-    assert Client(server).ticket(), "only one was meant"
+    assert Client(server3).ticket(), "only one was meant"
 
 
-def test_stall_before_the_upgrades_answer(server, client):
-    server.fault("stall", path="/reader")
+def test_stall_before_the_upgrades_answer(server3, client):
+    server3.fault("stall", path="/reader")
     done = []
     thread = threading.Thread(target=lambda: done.append(upgrade(client, reader_query("store", SNAPSHOT))))
     thread.start()
     thread.join(0.3)
     assert not done
-    server.control("clear")
+    server3.control("clear")
     thread.join(SECONDS)
     assert done[0][0].status == 101
     done[0][1].close()
 
 
-def test_stall_in_the_middle_of_a_body_and_go_on(server, tunnel):
-    server.fault("stall", path="/speedtest", after=300000)
+def test_stall_in_the_middle_of_a_body_and_go_on(server3, tunnel):
+    server3.fault("stall", path="/speedtest", after=300000)
     stream = tunnel.ask("/speedtest")
     tunnel.flush()
     got = b""
     while got.count(b"A") < 300000:
         got += tunnel.sock.recv(1 << 16)
     assert is_silent(tunnel.sock) and got.count(b"A") == 300000
-    server.control("clear")
+    server3.control("clear")
     tunnel.take_in(got)
     assert tunnel.wait(stream).body == b"A" * (1 << 20)
 
 
-def test_freeze_and_thaw(server, client, tunnel):
+def test_freeze_and_thaw(server3, client, tunnel):
     tunnel.get("/")
-    server.control("freeze")
+    server3.control("freeze")
     stream = tunnel.ask("/")
     tunnel.flush()
     assert is_silent(tunnel.sock)
-    with socket.create_connection((HOST, server.port), timeout=0.3) as sock:
+    with socket.create_connection((HOST, server3.port), timeout=0.3) as sock:
         with pytest.raises(TimeoutError):
             context().wrap_socket(sock)
-    server.control("thaw")
+    server3.control("thaw")
     assert tunnel.wait(stream).status == 200
     assert client.get("version").status == 200
 
 
-def test_a_status_of_the_nth_request(server, tunnel):
-    rule = server.fault("answer", path="/chunk", skip=1, status=503, text="busy now")
+def test_a_status_of_the_nth_request(server3, tunnel):
+    rule = server3.fault("answer", path="/chunk", skip=1, status=503, text="busy now")
     assert [get_chunk(tunnel, ZERO_DIGEST).status for _ in range(3)] == [401, 503, 401]
-    assert server.hits(rule) == 1
+    assert server3.hits(rule) == 1
 
 
-def test_answers_of_the_rest_api_that_are_no_good(server, client):
+def test_answers_of_the_rest_api_that_are_no_good(server3, client):
     groups = "admin/datastore/store/groups"
-    server.fault("answer", path=groups, text='{"data":[', times=0)
+    server3.fault("answer", path=groups, text='{"data":[', times=0)
     assert client.get(groups) == (200, '{"data":[')
-    server.control("clear")
-    server.fault("answer", path=groups, text="[", repeat=3 << 20, chunked=True)
+    server3.control("clear")
+    server3.fault("answer", path=groups, text="[", repeat=3 << 20, chunked=True)
     assert client.get(groups).body == b"[" * (3 << 20)
-    server.fault("answer", path=groups, header_bytes=50000)
+    server3.fault("answer", path=groups, header_bytes=50000)
     assert len(client.get(groups).headers["x-long"]) == 50000
-    server.fault("raw", path=groups, text="220 mail ready\r\n")
+    server3.fault("raw", path=groups, text="220 mail ready\r\n")
     with pytest.raises(Exception, match="220 mail"):
         client.get(groups)
-    server.fault("raw", at="connect", text="SSH-2.0-x\r\n")
-    with socket.create_connection((HOST, server.port), timeout=SECONDS) as sock:
+    server3.fault("raw", at="connect", text="SSH-2.0-x\r\n")
+    with socket.create_connection((HOST, server3.port), timeout=SECONDS) as sock:
         assert sock.recv(100) == b"SSH-2.0-x\r\n"
 
 
@@ -829,37 +829,37 @@ def test_answers_of_the_rest_api_that_are_no_good(server, client):
     ({"how": "extend", "n": 9}, lambda data: data + bytes(9)),
     ({"how": "replace", "hex": "00ff"}, lambda data: b"\0\xff"),
 ])
-def test_wrong_chunks(server, tunnel, golden, rule, expected):
+def test_wrong_chunks(server3, tunnel, golden, rule, expected):
     digest, data = a_chunk(tunnel, golden.store)
-    server.fault("alter", path="/chunk", **rule)
+    server3.fault("alter", path="/chunk", **rule)
     said = get_chunk(tunnel, digest)
     assert said.body == expected(data) and said.headers["content-length"] == str(len(said.body))
     assert get_chunk(tunnel, digest).body == data
 
 
-def test_the_wrong_chunk_altogether(server, tunnel, golden):
+def test_the_wrong_chunk_altogether(server3, tunnel, golden):
     digest, data = a_chunk(tunnel, golden.store)
     other = next(d for d in opened_digests(tunnel) if d != digest)
-    server.fault("alter", path=other, how="replace", digest=digest)
+    server3.fault("alter", path=other, how="replace", digest=digest)
     assert get_chunk(tunnel, other).body == data
 
 
-def test_a_body_longer_than_its_length(server, tunnel):
-    server.fault("alter", path="/speedtest", how="extend", n=5, keep_length=True)
+def test_a_body_longer_than_its_length(server3, tunnel):
+    server3.fault("alter", path="/speedtest", how="extend", n=5, keep_length=True)
     stream = tunnel.ask("/speedtest")
     tunnel.flush()
     with pytest.raises(Exception, match="InvalidBodyLength|expected 1048576"):
         tunnel.wait(stream)
 
 
-def test_streams_refused_and_reset(server, tunnel):
-    server.fault("reset", path="/speedtest", code=7, times=2)
+def test_streams_refused_and_reset(server3, tunnel):
+    server3.fault("reset", path="/speedtest", code=7, times=2)
     assert [tunnel.get("/speedtest").reset for _ in range(3)] == [7, 7, None]
 
 
-def test_late_and_never(server, tunnel):
-    server.fault("late", path="/speedtest", seconds=0.3)
-    server.fault("ignore", path="/download")
+def test_late_and_never(server3, tunnel):
+    server3.fault("late", path="/speedtest", seconds=0.3)
+    server3.fault("ignore", path="/download")
     begin = time.monotonic()
     late, never = tunnel.ask("/speedtest"), tunnel.ask(DOWNLOAD)
     assert tunnel.get("/").status == 200 and not tunnel.said[late].is_over
@@ -867,9 +867,9 @@ def test_late_and_never(server, tunnel):
     assert tunnel.get(DOWNLOAD).status == 200 and tunnel.said[never].status is None
 
 
-def test_goaway(server, tunnel):
+def test_goaway(server3, tunnel):
     assert tunnel.get(DOWNLOAD).status == 200
-    server.fault("goaway", path="/speedtest", code=2, last=1)
+    server3.fault("goaway", path="/speedtest", code=2, last=1)
     second = tunnel.ask("/speedtest")
     tunnel.flush()
     while not tunnel.goaway:
@@ -877,29 +877,29 @@ def test_goaway(server, tunnel):
     assert tunnel.goaway == (2, 1) and not tunnel.said[second].is_over
 
 
-def test_drip(server, client):
-    server.fault("drip", path="/reader", rate=20000)
+def test_drip(server3, client):
+    server3.fault("drip", path="/reader", rate=20000)
     with Tunnel(client, reader_query("store", SNAPSHOT)) as tunnel:
         begin = time.monotonic()
         tunnel.get(DOWNLOAD)
         assert time.monotonic() - begin > 0.15  # 4 KiB
-        server.control("clear")
+        server3.control("clear")
         assert tunnel.get("/speedtest").status == 200
 
 
-def test_rules_for_one_connection_and_for_a_time(server, client):
+def test_rules_for_one_connection_and_for_a_time(server3, client):
     with Tunnel(client, reader_query("store", SNAPSHOT)) as one, \
             Tunnel(client, reader_query("store", SNAPSHOT)) as two:
-        number = server.counters()["open"][1]
-        server.fault("reset", conn=number, times=0)
-        server.fault("reset", begins=3600, times=0)
+        number = server3.counters()["open"][1]
+        server3.fault("reset", conn=number, times=0)
+        server3.fault("reset", begins=3600, times=0)
         assert one.get("/").status == 200 and two.get("/").reset == 8
 
 
-def test_a_rule_that_means_nothing_is_refused(server):
+def test_a_rule_that_means_nothing_is_refused(server3):
     for words in ({"at": "now", "action": "late"}, {"at": "never", "action": "cut"}, {"action": "cut"}):
         with pytest.raises(AssertionError, match="pbsd: "):
-            server.control("fault", **words)
+            server3.control("fault", **words)
 
 
 # The life of the server
@@ -932,19 +932,19 @@ def test_restart(own, store):
     assert wait_until(is_back)
 
 
-def test_tickets_expire_on_demand_but_sessions_go_on(server, client, tunnel):
-    server.control("expire")
+def test_tickets_expire_on_demand_but_sessions_go_on(server3, client, tunnel):
+    server3.control("expire")
     assert client.get("version") == (401, "authentication failed - invalid ticket - expired")
     assert tunnel.get("/").status == 200
-    assert logged_in(server).get("version").status == 200
+    assert logged_in(server3).get("version").status == 200
 
 
-def test_log_ins_refused_and_second_factors(server):
-    server.control("set", refuse_logins=True)
-    assert Client(server).login(form(username=USER, password=PASSWORD)) == (401, "permission check failed.")
-    server.control("clear")
-    server.control("set", second_factor=True)
-    assert Client(server).ticket().startswith("PBS:!tfa!")
+def test_log_ins_refused_and_second_factors(server3):
+    server3.control("set", refuse_logins=True)
+    assert Client(server3).login(form(username=USER, password=PASSWORD)) == (401, "permission check failed.")
+    server3.control("clear")
+    server3.control("set", second_factor=True)
+    assert Client(server3).ticket().startswith("PBS:!tfa!")
 
 
 def test_the_same_state_in_another_process(s, golden):
@@ -1011,14 +1011,14 @@ def test_maintenance_is_for_new_sessions(servers, version, words):
         assert tunnel.get(DOWNLOAD).status == 200
 
 
-def test_counters(server, client):
+def test_counters(server3, client):
     with Tunnel(client, reader_query("store", SNAPSHOT)) as tunnel:
         tunnel.wait(*[tunnel.ask("/speedtest") for _ in range(3)])
-        counted = server.counters()
+        counted = server3.counters()
     assert counted["connections"] == 2 and counted["sessions"] == 1 and counted["logins"] == 1
     assert counted["requests"] == {"/api2/json/access/ticket": 1, "/api2/json/reader": 1, "/speedtest": 3}
     assert 3 << 20 <= counted["body-bytes"] < (3 << 20) + 1000
-    assert server.n_requests("speed") == 3 and len(counted["open"]) == 1
+    assert server3.n_requests("speed") == 3 and len(counted["open"]) == 1
 
 
 def test_garbage_ends_its_own_connection_and_nothing_else(s, golden):

@@ -169,7 +169,7 @@ def version_info(call):
 def datastores(call):
     call.verified()
     more = {"backend-type": "filesystem", "mount-status": "nonremovable"} if call.server.version == 4 else {}
-    names = call.server.stores if call.rights else ()
+    names = list(call.server.stores) if call.rights else ()
     return json_answer([{**more, "comment": None, "store": name} for name in names])
 
 
