@@ -96,7 +96,7 @@ class Bench:
         self.directory = tempfile.mkdtemp(prefix="pbsmap-bench-", dir=base)
         self.stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
         os.chmod(self.directory, 0o755)  # the server reads the store as its owner
-        self.store = os.path.join(self.directory, "store")
+        self.store = self.repository = os.path.join(self.directory, "store")
         # Mappings of its own: those of the machine are neither seen nor touched.
         self.env = {name: value for name, value in os.environ.items() if not name.startswith(("PBS_", "PBSMAP_"))}
         self.env.update(PBSMAP_RUN_DIR=os.path.join(self.directory, "run"), LC_ALL="C.UTF-8")
@@ -143,7 +143,7 @@ class Bench:
     # Devices
 
     def map(self, snapshot, *options):
-        return Mapping(self, self.pbsmap("map", "--repository", self.store, *options, snapshot, "disk.img").strip())
+        return Mapping(self, self.pbsmap("map", "--repository", self.repository, *options, snapshot, "disk.img").strip())
 
     @contextlib.contextmanager
     def mapped(self, snapshot, *options):

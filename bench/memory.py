@@ -29,7 +29,7 @@ def sampled(pid, ret):
         thread.join()
 
 
-def highest(bench, snapshot, cache, size):
+def highest_while(bench, snapshot, cache, size):
     samples = []
     with bench.mapped(snapshot, "--cache", cache) as mapping, sampled(mapping.pid(), samples):
         bench.read_all(mapping.device, size)
@@ -38,7 +38,7 @@ def highest(bench, snapshot, cache, size):
 
 def measure_cache(bench, name, snapshot, cache, size, chunk):
     limit = cache + 32 * MIB + 2 * chunk * os.cpu_count()
-    pair = (highest(bench, snapshot, cache, size) / MIB, limit / MIB)
+    pair = (highest_while(bench, snapshot, cache, size) / MIB, limit / MIB)
     return against(name, [pair], "MiB", highest=1.0)
 
 
