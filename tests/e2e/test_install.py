@@ -44,6 +44,7 @@ def test_program_manual_and_rule_are_installed(s, tree):
     assert s.run(program, "--version").out.startswith("pbsmap ")
     for page in os.listdir(os.path.join(TOP, "docs", "man")):
         found(tree, f"man1/{page}")
+    found(tree, "sysusers.d/pbsmap.conf")
     rule = found(tree, f"udev/rules.d/{RULE}")
     assert stat.S_IMODE(os.stat(rule).st_mode) == 0o644
     assert not rule.startswith(os.path.join(tree, "usr", "local")), "udev does not look there"
