@@ -10,6 +10,7 @@
 
 #include "format/json.h"
 #include "mapping/control.h"
+#include "mapping/environment.h"
 #include "mapping/info.h"
 #include "mapping/inherited.h"
 #include "mapping/privileges.h"
@@ -205,6 +206,7 @@ static int start_in_background(const struct mapping_options *options,
 		child_main(steal_fd(&theirs), options, caller);
 	}
 	closep(&theirs);
+	environment_forget_secrets(); /* it may wait for long, in everybody's sight */
 	struct mapping_info info = MAPPING_INFO_EMPTY;
 	int r = wait_for_child(child, ours, options, &info, why);
 	if (r == 0)
