@@ -48,7 +48,10 @@ static struct span span_between(const char *from, const char *to)
 
 static const char *find_last(struct span in, char c)
 {
-	return in.len ? memrchr(in.s, c, in.len) : NULL;
+	for (size_t n = in.len; n > 0; n--)
+		if (in.s[n - 1] == c)
+			return in.s + n - 1;
+	return NULL;
 }
 
 /* The caller knows that it fits. */

@@ -89,10 +89,11 @@ static void keep_ticket(void *user, const struct pbs_ticket *ticket)
 static int no_password(const struct login *login, struct err *err)
 {
 	char name[SHOWN_SIZE];
-	return err_set(err, -EACCES, "no %s %s: set PBS_PASSWORD, or its _FD, _FILE or _CMD form "
+	bool is_token = login->repository.is_token;
+	return err_set(err, -EACCES, "%s %s: set PBS_PASSWORD, or its _FD, _FILE or _CMD form "
 		       "(sudo drops it: sudo --preserve-env=PBS_PASSWORD)%s",
-		       login->repository.is_token ? "API token secret must be provided for" : "password for",
-		       shown_user(login, name), login->repository.is_token ? "" : ", or call from a terminal");
+		       is_token ? "API token secret must be provided for" : "no password for", shown_user(login, name),
+		       is_token ? "" : ", or call from a terminal");
 }
 
 static int read_password(struct login *login, struct err *err)

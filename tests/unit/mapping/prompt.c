@@ -45,6 +45,7 @@ static void shows_stars_for_a_password(void **state)
 		{ "\r", (char[]){ "" }, 0, "\": \r\n" },
 		{ "a\tb\033c\r", (char[]){ "abc" }, 0, "\": ***\r\n" },
 		{ "secret\003", (char[]){ "" }, EINTR, "\": ******\r\n" },
+		{ HANG_UP, (char[]){ "" }, EIO, "\": " },
 		{ most, stars, 0, "*\r\n" },
 	};
 	memset(most, '*', sizeof most - 2);
@@ -83,6 +84,7 @@ static void asks_until_the_answer_is_yes_or_no(void **state)
 		{ { { QUESTION, "yes\r" }, { QUESTION, "\004" }, { QUESTION, "x\r" }, { QUESTION, "y\r" } }, PROMPT_YES,
 		  QUESTION "yes\r\n" QUESTION "\r\n" QUESTION "x\r\n" QUESTION "y\r\n" },
 		{ { { QUESTION, "y\003" } }, EINTR, QUESTION "y\r\n" },
+		{ { { QUESTION, HANG_UP } }, EIO, QUESTION },
 		{ { { QUESTION, "ja\r" }, { QUESTION, "\003" } }, EINTR, QUESTION "ja\r\n" QUESTION "\r\n" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -118,7 +120,7 @@ static int ask_redirected(void *user)
 	int r = dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 || dup2(null, STDERR_FILENO) < 0;
 	if (r == 0)
 		r = ask_password(user);
-	return dup2(kept, STDIN_FILENO) < 0 ? IS_OTHER : r;
+	return dup2(kept, STDIN_FILENO) < 0 || dup2(kept, STDOUT_FILENO) < 0 ? IS_OTHER : r;
 }
 
 static void asks_on_the_terminal_and_nowhere_else(void **state)
