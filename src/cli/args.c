@@ -13,13 +13,15 @@
  */
 const struct option_row option_rows[N_OPTIONS] = {
 	[OPT_REPOSITORY] = { "repository", 0, "R", NULL,
-			     "user@realm@host:store, /path or ./path (PBS_REPOSITORY)" },
+			     "user@realm@host:store, /path or ./path (PBS_REPOSITORY)", WORD_REPOSITORY },
 	[OPT_FINGERPRINT] = { "fingerprint", 0, "FP", NULL,
 			      "the server's certificate must be this (PBS_FINGERPRINT)" },
-	[OPT_NS] = { "ns", 0, "NS", NULL, "namespace, a or a/b (PBS_NAMESPACE); else the root" },
-	[OPT_KEYFILE] = { "keyfile", 0, "FILE", NULL, "encryption key; else the default key file" },
+	[OPT_NS] = { "ns", 0, "NS", NULL, "namespace, a or a/b (PBS_NAMESPACE); else the root",
+		     WORD_NAMESPACE },
+	[OPT_KEYFILE] = { "keyfile", 0, "FILE", NULL, "encryption key; else the default key file",
+			  WORD_FILE },
 	[OPT_CHUNKS] = { "chunks", 0, "DIR", NULL,
-			 "map an index file; its chunks are in DIR" },
+			 "map an index file; its chunks are in DIR", WORD_DIRECTORY },
 	[OPT_ALLOW_UNSIGNED] = { "allow-unsigned", 0, NULL, NULL,
 				 "with --keyfile: a manifest needs no signature" },
 	[OPT_VIA] = { "via", 0, "loop|file", "loop or file",
@@ -41,7 +43,7 @@ const struct option_row option_rows[N_OPTIONS] = {
 	[OPT_FORCE] = { "force", 0, NULL, NULL, "although it is used: its readers get errors" },
 	[OPT_ALL] = { "all", 0, NULL, NULL, "every mapping" },
 	[OPT_JSON] = { "json", 0, NULL, NULL, "the result as one JSON document" },
-	[OPT_OUTPUT_FORMAT] = { "output-format", 0, "FORMAT", "text, json or json-pretty", NULL },
+	[OPT_OUTPUT_FORMAT] = { "output-format", 0, "text|json|json-pretty", "text, json or json-pretty", NULL },
 	[OPT_HELP] = { "help", 'h', NULL, NULL, "this text" },
 	[OPT_VERSION] = { "version", 0, NULL, NULL, "version, and what is built in" },
 };
@@ -77,7 +79,7 @@ static const char *name_in(const char *word, size_t *ret_len)
 	return name;
 }
 
-static enum option_id find_option(const char *word)
+enum option_id args_find_option(const char *word)
 {
 	size_t len;
 	const char *name = name_in(word, &len);
@@ -104,25 +106,27 @@ static struct given take_option(struct parser *parser, const char *word)
 {
 	const char *equals = strchr(word, '=');
 	struct given given = {
-		.id = find_option(word),
+		.id = args_find_option(word),
 		.word = word,
 		.value = equals ? equals + 1 : NULL,
 	};
 	bool is_last = parser->next == parser->argc;
 	if (!given.value && !is_last && takes_next(given.id, parser->argv[parser->next]))
 		given.value = parser->argv[parser->next++];
+	if (!given.value && is_last && takes_next(given.id, ""))
+		parser->ret->pending = given.id;
 	return given;
 }
 
 static void split(struct parser *parser)
 {
-	struct options *options = &parser->ret->options;
-	bool is_end = false;
+	struct command_line *line = parser->ret;
+	struct options *options = &line->options;
 	while (parser->next < parser->argc) {
 		const char *word = parser->argv[parser->next++];
-		if (!is_end && strcmp(word, "--") == 0)
-			is_end = true;
-		else if (!is_end && word[0] == '-' && word[1])
+		if (!line->is_end && strcmp(word, "--") == 0)
+			line->is_end = true;
+		else if (!line->is_end && word[0] == '-' && word[1])
 			parser->given[parser->n_given++] = take_option(parser, word);
 		else
 			options->args[options->n_args++] = word;
@@ -254,8 +258,7 @@ static int apply(const struct given *given, struct command_line *line, struct er
 
 /* -- which options are in place -------------------------------------------------------------- */
 
-/* @command NULL = not known, then it may be any. */
-static bool is_taken(const struct command *command, enum option_id id)
+bool args_is_taken(const struct command *command, enum option_id id)
 {
 	const uint32_t always = 1u << OPT_HELP | 1u << OPT_VERSION;
 	if (id == OPT_OUTPUT_FORMAT)
@@ -271,7 +274,7 @@ static int unknown_option(const char *word, const struct command *command, struc
 	for (int id = 0; id < N_OPTIONS; id++) {
 		const struct option_row *row = &option_rows[id];
 		unsigned distance = lookup_distance(name, len, row->name);
-		if (distance >= best || !row->help || !is_taken(command, (enum option_id)id))
+		if (distance >= best || !row->help || !args_is_taken(command, (enum option_id)id))
 			continue;
 		best = distance;
 		closest = row->name;
@@ -290,7 +293,7 @@ static int apply_all(struct parser *parser)
 		const struct given *given = &parser->given[i];
 		if (given->id == UNKNOWN)
 			r = unknown_option(given->word, line->command, err);
-		else if (!is_taken(line->command, given->id))
+		else if (!args_is_taken(line->command, given->id))
 			r = err_set(err, -EINVAL, "%s takes no --%s", line->command->name,
 				    option_rows[given->id].name);
 		else
@@ -320,7 +323,7 @@ static void drop_words(struct options *options, size_t n)
 /* "pbsmap help map" is "pbsmap map --help". */
 static void understand_help(struct command_line *line)
 {
-	if (line->options.n_args == 0 || strcmp(line->options.args[0], "help") != 0)
+	if (line->options.n_args == 0 || strcmp(line->options.args[0], ARGS_HELP_WORD) != 0)
 		return;
 	line->wants_help = true;
 	drop_words(&line->options, 1);
@@ -374,6 +377,7 @@ int args_parse(int argc, const char *const *argv, struct command_line *ret, stru
 			.read_ahead = UINT64_MAX,
 			.timeout_ms = 60000,
 		},
+		.pending = N_OPTIONS,
 	};
 	/* one array for both: what is no repository may be an argument */
 	const char **words = calloc(2 * (size_t)argc + 2, sizeof *words);

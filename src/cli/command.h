@@ -31,9 +31,25 @@ enum option_id {
 	OPT_WAIT, OPT_FORCE, OPT_ALL, OPT_JSON, OPT_OUTPUT_FORMAT, OPT_HELP, OPT_VERSION, N_OPTIONS
 };
 
+/* What a word stands for; so that a shell can complete it, and used by nothing else. */
+enum word_kind {
+	WORD_UNKNOWN, /* a name, a number: nothing is offered */
+	WORD_COMMAND, WORD_OPTION, WORD_BOOL,
+	WORD_CHOICE,  /* one of the words of an option's value: "loop|file" */
+	WORD_REPOSITORY, WORD_NAMESPACE, WORD_GROUP,
+	WORD_SNAPSHOT, /* or a group */
+	WORD_IMAGE,    /* of the snapshot before it */
+	WORD_MAPPING,  /* its device or name */
+	WORD_TARGET,   /* the path of a file, with --via file */
+	WORD_FILE, WORD_DIRECTORY
+};
+
+#define COMMAND_ARGS_MAX 3
+
 struct command {
 	const char *name;
 	const char *args;	/* "SNAPSHOT ARCHIVE [PATH]" */
+	enum word_kind kinds[COMMAND_ARGS_MAX]; /* of @args, in order */
 	size_t min_args, max_args;
 	uint32_t options;	/* 1u << OPT_…; --help is everybody's */
 	const char *summary;	/* one line for the list */

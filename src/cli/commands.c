@@ -10,6 +10,7 @@ const struct command commands[] = {
 	{
 		.name = "map",
 		.args = "SNAPSHOT ARCHIVE [TARGET]",
+		.kinds = { WORD_SNAPSHOT, WORD_IMAGE, WORD_TARGET },
 		.min_args = 1,
 		.max_args = 3,
 		.options = LOOK | BIT(KEYFILE) | BIT(CHUNKS) | BIT(ALLOW_UNSIGNED) | BIT(VIA) | BIT(NAME) |
@@ -32,6 +33,7 @@ const struct command commands[] = {
 	{
 		.name = "unmap",
 		.args = "DEVICE|NAME|NUMBER",
+		.kinds = { WORD_MAPPING },
 		.max_args = 1,
 		.options = BIT(WAIT) | BIT(FORCE) | BIT(ALL) | BIT(JSON),
 		.summary = "take it away again, or say who still uses it",
@@ -73,6 +75,7 @@ const struct command commands[] = {
 	{
 		.name = "snapshots",
 		.args = "[GROUP]",
+		.kinds = { WORD_GROUP },
 		.max_args = 1,
 		.options = LOOK,
 		.summary = "the backups there are",
@@ -84,6 +87,7 @@ const struct command commands[] = {
 	{
 		.name = "files",
 		.args = "SNAPSHOT",
+		.kinds = { WORD_SNAPSHOT },
 		.min_args = 1,
 		.max_args = 1,
 		.options = LOOK,
