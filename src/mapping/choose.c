@@ -109,17 +109,22 @@ static bool is_image(const char *server_name)
 	return kind == ARCHIVE_IMAGE || kind == ARCHIVE_FIXED;
 }
 
-/* As a user can write them: only ".img" stands for what the server adds to it. */
+bool choose_image_name(const char *server_name, char ret[static ARCHIVE_NAME_SIZE])
+{
+	if (archive_kind_of(server_name) == ARCHIVE_IMAGE)
+		archive_user_name(server_name, ret);
+	else
+		(void) snprintf(ret, ARCHIVE_NAME_SIZE, "%s", server_name);
+	return is_image(server_name);
+}
+
 static int add_images(const struct manifest *manifest, struct strv *ret, struct err *err)
 {
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < manifest->n_files; i++) {
-		const char *name = manifest->files[i].name;
-		char short_name[ARCHIVE_NAME_SIZE];
-		if (!is_image(name))
-			continue;
-		archive_user_name(name, short_name);
-		r = strv_add(ret, archive_kind_of(name) == ARCHIVE_IMAGE ? short_name : name, err);
+		char name[ARCHIVE_NAME_SIZE];
+		if (choose_image_name(manifest->files[i].name, name))
+			r = strv_add(ret, name, err);
 	}
 	strv_sort(ret);
 	return r;

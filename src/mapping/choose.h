@@ -18,6 +18,12 @@ int choose_snapshot(const struct repository_options *options, struct source *sou
 int choose_open(struct source *source, const char *ns, const struct snapshot *snapshot,
 		struct failure *why) MUST_CHECK;
 
+/*
+ * A file of a snapshot as a user can write it for choose_image(): only ".img" stands for what the server adds
+ * to it.  false = it is no image.
+ */
+bool choose_image_name(const char *server_name, char ret[static ARCHIVE_NAME_SIZE]) MUST_CHECK;
+
 /**
  * choose_image - the manifest's entry of an archive that can be mapped
  *

@@ -253,6 +253,53 @@ int mapping_list(struct mapping_list *ret, struct err *err)
 	return r;
 }
 
+/* -- glance ---------------------------------------------------------------------------------- */
+
+static bool is_mounted(const char *path)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	struct mntent *mount;
+	bool is_found = false;
+	while (mounts && !is_found && (mount = getmntent(mounts)))
+		is_found = strcmp(mount->mnt_dir, path) == 0;
+	if (mounts)
+		(void) endmntent(mounts);
+	return is_found;
+}
+
+/* A killed server leaves its notes behind until they are swept. */
+static bool is_still_there(const char *device)
+{
+	char sys[96];
+	if (strncmp(device, "/dev/", 5) != 0)
+		return is_mounted(device);
+	(void) snprintf(sys, sizeof sys, "/sys/block/%s/loop/backing_file", device + 5);
+	return access(sys, F_OK) == 0;
+}
+
+static int glance_at(const struct registry *registry, const char *socket_name, struct strv *ret_devices,
+		     struct strv *ret_names, struct err *err)
+{
+	CLEANUP(freep) char *name = registry_noted(registry, socket_name, "name");
+	CLEANUP(freep) char *device = registry_noted(registry, socket_name, "device");
+	if (!name || !device || !is_still_there(device))
+		return 0;
+	int r = strv_add(ret_devices, device, err);
+	return r < 0 ? r : strv_add(ret_names, name, err);
+}
+
+int mapping_glance(struct strv *ret_devices, struct strv *ret_names, struct err *err)
+{
+	CLEANUP(registry_close) struct registry registry = REGISTRY_NONE;
+	CLEANUP(strv_deinit) struct strv sockets = STRV_EMPTY;
+	int r = registry_open_existing(&registry, err);
+	if (r == 0)
+		r = registry_sockets(&registry, &sockets, err);
+	for (size_t i = 0; r == 0 && i < sockets.n; i++)
+		r = glance_at(&registry, sockets.items[i], ret_devices, ret_names, err);
+	return r;
+}
+
 /* -- which one ------------------------------------------------------------------------------- */
 
 static bool is_device(const struct mapping_info *info, const char *path)
@@ -363,18 +410,6 @@ static int wait_until_free(const struct mapping_info *info, struct deadline unti
 			return say_busy(info, why);
 		sleep_ms(BUSY_RETRY_MS);
 	}
-}
-
-static bool is_mounted(const char *path)
-{
-	FILE *mounts = setmntent("/proc/self/mounts", "re");
-	struct mntent *mount;
-	bool is_found = false;
-	while (mounts && !is_found && (mount = getmntent(mounts)))
-		is_found = strcmp(mount->mnt_dir, path) == 0;
-	if (mounts)
-		(void) endmntent(mounts);
-	return is_found;
 }
 
 static int wait_until_unmounted(const char *path, struct deadline until, struct err *err)

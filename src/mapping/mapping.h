@@ -91,6 +91,15 @@ int mapping_start(const struct mapping_options *options,
  */
 int mapping_list(struct mapping_list *ret, struct err *err) MUST_CHECK;
 
+/**
+ * mapping_glance - devices and names of the mappings that are noted in the run directory
+ *
+ * Asks no server, looks into no mount, sweeps and makes nothing: it never waits, and nobody notices it.
+ *
+ * @ret_devices, @ret_names:  one of each for a mapping; added to
+ */
+int mapping_glance(struct strv *ret_devices, struct strv *ret_names, struct err *err) MUST_CHECK;
+
 enum unmap_flags { UNMAP_FORCE = 1 };
 
 /**

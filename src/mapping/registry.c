@@ -30,14 +30,12 @@ static int choose_path(char *ret, size_t len, struct err *err)
 	return 0;
 }
 
-int registry_open(struct registry *ret, struct err *err)
+int registry_open_existing(struct registry *ret, struct err *err)
 {
 	struct registry registry = REGISTRY_NONE;
 	int r = choose_path(registry.path, sizeof registry.path, err);
 	if (r < 0)
 		return r;
-	if (mkdir(registry.path, 0700) < 0 && errno != EEXIST)
-		return err_errno(err, -errno, "cannot make the run directory %s", registry.path);
 	registry.fd = open(registry.path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (registry.fd < 0)
 		return err_errno(err, -errno, "cannot open the run directory %s", registry.path);
@@ -48,6 +46,17 @@ int registry_open(struct registry *ret, struct err *err)
 	}
 	*ret = registry;
 	return 0;
+}
+
+int registry_open(struct registry *ret, struct err *err)
+{
+	char path[sizeof ret->path];
+	int r = choose_path(path, sizeof path, err);
+	if (r < 0)
+		return r;
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return err_errno(err, -errno, "cannot make the run directory %s", path);
+	return registry_open_existing(ret, err);
 }
 
 void registry_close(struct registry *registry)

@@ -18,6 +18,8 @@ struct registry {
 
 /* Makes the directory where it is missing; another user's is refused to all but root (-EPERM). */
 int registry_open(struct registry *ret, struct err *err) MUST_CHECK;
+/* Only where it is there; -ENOENT.  For a look that changes nothing. */
+int registry_open_existing(struct registry *ret, struct err *err) MUST_CHECK;
 void registry_close(struct registry *registry);
 
 /* Names may be compared and sockets be swept until the descriptor is closed.  Waits. */
