@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "cli/args.h"
+#include "cli/complete_run.h"
 #include "cli/help.h"
 #include "cli/output.h"
 
@@ -74,7 +75,12 @@ int main(int argc, char **argv)
 		return EXIT_FAILED;
 	(void) signal(SIGPIPE, SIG_IGN); /* a write that fails is said, or passed over in silence */
 	int n_words = argc > 0 ? argc - 1 : 0;
-	int r = args_parse(n_words, (const char *const *)argv + 1, &line, &why);
+	const char *const *words = (const char *const *)argv + 1;
+	if (complete_is_asked(n_words, words)) {
+		complete_run(n_words, words);
+		return EXIT_DONE;
+	}
+	int r = args_parse(n_words, words, &line, &why);
 	line.options.repository.say = say;
 	if (r == 0)
 		r = run(&line, &why);
