@@ -48,6 +48,9 @@ def test_program_manual_and_rule_are_installed(s, tree):
     rule = found(tree, f"udev/rules.d/{RULE}")
     assert stat.S_IMODE(os.stat(rule).st_mode) == 0o644
     assert not rule.startswith(os.path.join(tree, "usr", "local")), "udev does not look there"
+    for script in ("bash-completion/completions/pbsmap", "zsh/site-functions/_pbsmap",
+                   "fish/vendor_completions.d/pbsmap.fish"):
+        assert stat.S_IMODE(os.stat(found(tree, f"share/{script}")).st_mode) == 0o644
 
 
 @pytest.fixture
