@@ -208,9 +208,8 @@ void complete_run(int argc, const char *const *argv)
 		return;
 	closep(&to);
 	int r = read_answer(from, until, &text);
-	/* It, and what it started in a session of its own.  Not waited for: see the header. */
+	/* With all it started; it ends with us in any case.  Not waited for: see the header. */
 	(void) kill(-child, SIGKILL);
-	(void) kill(child, SIGKILL);
 	if (r == 0)
 		print_lines(&text);
 }

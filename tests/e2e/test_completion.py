@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from harness import PBSMAP, TOP, open_fd, wait_until, with_terminal
+from harness import PBSMAP, TOP, wait_until, with_terminal
 
 SHELLS = ["bash", "zsh", "fish"]
 PROMPT = "READY> "
@@ -418,16 +418,29 @@ def test_the_cache_is_bounded_and_cleaned(s, store):
     assert len(cache_files(s)) == 1
 
 
+def open_files(pid):
+    directory = f"/proc/{pid}/fd"
+    return [os.readlink(os.path.join(directory, fd)) for fd in os.listdir(directory)]
+
+
 def test_nothing_is_held_of_the_shell(s, golden):
-    """Who waits for the end of a pipe that the caller holds waits for nobody else."""
+    """Whoever waits for the end of a pipe must not wait for one that hangs."""
     os.mkfifo(s.path("fifo"))
     reader, writer = os.pipe()
     child = s.start(PBSMAP, "__complete", "words", "map", "", env={"PBS_REPOSITORY_FILE": s.path("fifo")},
                     stdout=writer, pass_fds=[writer])
     os.close(writer)
+    assert wait_until(lambda: len(s.servers()) == 2)
+    answering, = set(s.servers()) - {child.pid}
+    pipe = os.readlink(f"/proc/self/fd/{reader}")
+
+    def has_let_go():
+        files = open_files(answering)
+        return "/dev/null" in files and pipe not in files
+    assert wait_until(has_let_go, 1)
+    assert os.getsid(answering) == answering
     child.kill()
     child.wait()
-    with open_fd(f"/proc/self/fd/{reader}"):
-        assert select.select([reader], [], [], 1)[0] and os.read(reader, 1) == b""
-    os.close(reader)
     assert wait_until(lambda: not s.servers(), 5), "it ends with its parent"
+    assert select.select([reader], [], [], 0)[0] and os.read(reader, 1) == b""
+    os.close(reader)
