@@ -293,8 +293,6 @@ def test_a_datastore_that_hangs_costs_a_moment(s, root, store, golden):
     assert offered == ("", [])
     assert 1 < seconds < 3
     assert wait_until(lambda: set(s.servers()) <= others), "nobody is left who waits"
-    s.umount(owner)
-    s.pbsmap("unmap", "--force", hanging)
 
 
 def test_a_reader_that_never_comes_costs_a_moment(s):
