@@ -12,6 +12,9 @@ import time
 import pytest
 
 from harness import PBSMAP, TOP, wait_until, with_terminal
+from pbsd import Pbsd
+
+pytestmark = pytest.mark.directory
 
 SHELLS = ["bash", "zsh", "fish"]
 PROMPT = "READY> "
@@ -330,6 +333,54 @@ def test_what_is_meant_for_the_command_is_not_consumed(s, golden):
 def test_a_question_that_makes_no_sense_is_passed_over_in_silence(s, golden, words):
     result = s.pbsmap("__complete", *words, env={"PBS_REPOSITORY": golden.store})
     assert (result.out.strip(), result.err) == ("", "")
+
+
+# -- a server -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pbsd(golden):
+    with Pbsd({"store": golden.store}, "--auth-delay=0") as running:
+        yield running
+
+
+def test_a_server_is_asked_once(s, golden, pbsd):
+    at = ["map", "--repository", pbsd.repository("store")]
+    groups = candidates(s, "map", "--repository", golden.store, "")
+    assert groups
+    assert candidates(s, *at, "", env=pbsd.env()) == groups
+    assert candidates(s, *at, "vm/100/", env=pbsd.env()) == [SNAPSHOT]
+    images = candidates(s, "map", "--repository", golden.store, SNAPSHOT, "")
+    assert candidates(s, *at, SNAPSHOT, "", env=pbsd.env()) == images
+    parts = {"PBS_SERVER": "127.0.0.1", "PBS_PORT": str(pbsd.port), "PBS_DATASTORE": "store", "PBS_AUTH_ID": "test@pbs"}
+    assert candidates(s, "map", "", env={**pbsd.env(), **parts}) == groups
+    assert candidates(s, "map", "", env={**pbsd.env(), **parts, "PBS_DATASTORE": "other"}) == []
+    pbsd.process.kill()
+    pbsd.process.wait()
+    assert candidates(s, *at, "", env=pbsd.env()) == groups
+    assert candidates(s, *at, SNAPSHOT, "", env=pbsd.env()) == images
+    assert candidates(s, *at, "vm/200/", env=pbsd.env()) == [], "another question"
+
+
+def test_a_server_that_does_not_answer_costs_a_moment(s, pbsd):
+    os.kill(pbsd.pid, signal.SIGSTOP)
+    try:
+        offered, seconds = timed(ask, s, "map", "--repository", pbsd.repository("store"), "", env=pbsd.env())
+    finally:
+        os.kill(pbsd.pid, signal.SIGCONT)
+    assert offered == ("", [])
+    assert 1 < seconds < 3
+    assert wait_until(lambda: not s.servers())
+
+
+@pytest.mark.parametrize("name", ["PBS_PASSWORD", "PBS_FINGERPRINT"])
+def test_nobody_is_asked_for_a_password_or_a_certificate(s, pbsd, name):
+    env = {**s.env, **pbsd.env()}
+    del env[name]
+    command = [PBSMAP, "__complete", "words", "map", "--repository", pbsd.repository("store"), ""]
+    (status, out, shown), seconds = timed(with_terminal, command, env, [])
+    assert (status, out, shown) == (0, "", "")
+    assert seconds < 3
 
 
 # -- the cache ----------------------------------------------------------------------------------
