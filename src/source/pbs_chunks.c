@@ -226,27 +226,37 @@ static int take_chunk(struct h2_request *request, const uint8_t *data, size_t le
 
 /* -- asking ---------------------------------------------------------------------------------- */
 
-/* What is wanted most, of those the one that waits longest; NULL = nothing, or it is another one's turn. */
-static struct fetch *next_fetch(struct worker *worker)
+/* What is wanted most, of those the one that waits longest. */
+static struct fetch *most_wanted_locked(struct pbs_chunks *chunks)
 {
-	struct pbs_chunks *chunks = worker->chunks;
-	HOLD(&chunks->lock);
 	struct fetch *best = NULL;
 	for (struct list *node = chunks->queue.next; node != &chunks->queue; node = node->next) {
 		struct fetch *fetch = CONTAINER_OF(node, struct fetch, node);
 		if (!best || fetch->job.priority < best->job.priority)
 			best = fetch;
 	}
-	struct worker *least = least_busy_locked(chunks);
-	if (best && least->n_busy < worker->n_busy) {
-		wake(least);
-		return NULL;
-	}
-	if (best) {
-		list_remove(&best->node);
-		worker->n_busy++;
-	}
 	return best;
+}
+
+/* NULL = there is none, or it is the turn of another worker, who is woken. */
+static struct fetch *next_fetch(struct worker *worker)
+{
+	struct pbs_chunks *chunks = worker->chunks;
+	struct worker *least;
+	{
+		HOLD(&chunks->lock);
+		struct fetch *fetch = most_wanted_locked(chunks);
+		if (!fetch)
+			return NULL;
+		least = least_busy_locked(chunks);
+		if (least->n_busy >= worker->n_busy) {
+			list_remove(&fetch->node);
+			worker->n_busy++;
+			return fetch;
+		}
+	}
+	wake(least);
+	return NULL;
 }
 
 static int ask(struct worker *worker, struct fetch *fetch, struct err *err)
@@ -485,7 +495,7 @@ static void *run(void *user)
 }
 
 /* The first one takes over the connection of set-up; without it there is nothing. */
-static int start_threads(struct pbs_chunks *chunks, struct err *err)
+static int start_threads(struct pbs_chunks *chunks)
 {
 	pbs_server_end_set_up(chunks->server);
 	for (unsigned i = 0; i < chunks->n_workers; i++) {
@@ -495,7 +505,7 @@ static int start_threads(struct pbs_chunks *chunks, struct err *err)
 		int r = thread_start(&worker->thread, name, run, worker);
 		worker->has_thread = r == 0;
 		if (r < 0 && i == 0)
-			return err_set(err, r, "cannot start a thread");
+			return r;
 	}
 	return 0;
 }
@@ -564,42 +574,50 @@ struct pbs_session *pbs_chunks_session(struct pbs_chunks *chunks)
 	return &chunks->workers[0].session;
 }
 
-/* Is it queued?  Else why not. */
-static int enqueue(struct pbs_chunks *chunks, struct fetch *fetch, bool *ret_is_first)
+/* The first fetch finds the connection of set-up. */
+static bool begin_locked(struct pbs_chunks *chunks)
+{
+	if (chunks->is_started)
+		return false;
+	chunks->is_started = true;
+	chunks->workers[0].is_up = pbs_session_is_open(&chunks->workers[0].session);
+	chunks->n_up = chunks->workers[0].is_up;
+	return true;
+}
+
+/* Queued, and who is to be woken; else why not. */
+static int enqueue(struct pbs_chunks *chunks, struct fetch *fetch, bool *ret_is_first, struct worker **ret)
 {
 	HOLD(&chunks->lock);
 	if (chunks->is_shut_down)
 		return err_set(&fetch->err, -ESHUTDOWN, "it was shut down");
-	*ret_is_first = !chunks->is_started;
-	if (*ret_is_first && pbs_session_is_open(&chunks->workers[0].session)) {
-		chunks->workers[0].is_up = true;
-		chunks->n_up = 1;
-	}
-	chunks->is_started = true;
+	*ret_is_first = begin_locked(chunks);
 	if (chunks->n_up == 0 && !is_wanted(fetch))
 		return err_set(&fetch->err, -ECANCELED, "%s", chunks->health.why.msg);
 	list_append(&chunks->queue, &fetch->node);
-	wake(least_busy_locked(chunks));
+	*ret = least_busy_locked(chunks);
 	return 0;
 }
 
 void pbs_chunks_fetch(struct pbs_chunks *chunks, struct fetch *fetch)
 {
 	bool is_first = false;
+	struct worker *worker = NULL;
 	fetch->origin = 0;
 	fetch->raw = MEM_NONE;
 	fetch->raw_len = 0;
 	fetch->n_tries = 0;
-	int r = enqueue(chunks, fetch, &is_first);
+	int r = enqueue(chunks, fetch, &is_first, &worker);
 	if (r < 0) {
 		fetch->result = r;
 		fetch->done(fetch);
 	}
-	struct err why = ERR_NONE;
-	if (is_first && start_threads(chunks, &why) < 0) {
+	if (is_first && start_threads(chunks) < 0) {
 		pbs_chunks_shutdown(chunks);
 		empty_queue(chunks);
 	}
+	if (worker)
+		wake(worker);
 }
 
 void pbs_chunks_raise(struct pbs_chunks *chunks, struct fetch *fetch, enum priority priority)
