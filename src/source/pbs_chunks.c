@@ -574,9 +574,10 @@ struct pbs_session *pbs_chunks_session(struct pbs_chunks *chunks)
 	return &chunks->workers[0].session;
 }
 
-/* The first fetch finds the connection of set-up. */
-static bool begin_locked(struct pbs_chunks *chunks)
+/* True for the first fetch: it finds the connection of set-up. */
+static bool begin(struct pbs_chunks *chunks)
 {
+	HOLD(&chunks->lock);
 	if (chunks->is_started)
 		return false;
 	chunks->is_started = true;
@@ -585,39 +586,35 @@ static bool begin_locked(struct pbs_chunks *chunks)
 	return true;
 }
 
-/* Queued, and who is to be woken; else why not. */
-static int enqueue(struct pbs_chunks *chunks, struct fetch *fetch, bool *ret_is_first, struct worker **ret)
+/* Else why not. */
+static int enqueue(struct pbs_chunks *chunks, struct fetch *fetch)
 {
 	HOLD(&chunks->lock);
 	if (chunks->is_shut_down)
 		return err_set(&fetch->err, -ESHUTDOWN, "it was shut down");
-	*ret_is_first = begin_locked(chunks);
 	if (chunks->n_up == 0 && !is_wanted(fetch))
 		return err_set(&fetch->err, -ECANCELED, "%s", chunks->health.why.msg);
 	list_append(&chunks->queue, &fetch->node);
-	*ret = least_busy_locked(chunks);
+	/* It never blocks; and when the lock is free the fetch may be answered and all of this gone. */
+	wake(least_busy_locked(chunks));
 	return 0;
 }
 
 void pbs_chunks_fetch(struct pbs_chunks *chunks, struct fetch *fetch)
 {
-	bool is_first = false;
-	struct worker *worker = NULL;
 	fetch->origin = 0;
 	fetch->raw = MEM_NONE;
 	fetch->raw_len = 0;
 	fetch->n_tries = 0;
-	int r = enqueue(chunks, fetch, &is_first, &worker);
+	if (begin(chunks) && start_threads(chunks) < 0) {
+		pbs_chunks_shutdown(chunks);
+		empty_queue(chunks);
+	}
+	int r = enqueue(chunks, fetch);
 	if (r < 0) {
 		fetch->result = r;
 		fetch->done(fetch);
 	}
-	if (is_first && start_threads(chunks) < 0) {
-		pbs_chunks_shutdown(chunks);
-		empty_queue(chunks);
-	}
-	if (worker)
-		wake(worker);
 }
 
 void pbs_chunks_raise(struct pbs_chunks *chunks, struct fetch *fetch, enum priority priority)
