@@ -25,6 +25,8 @@ struct h2 {
 	const uint8_t *out;   /* nghttp2's, not sent yet */
 	size_t out_len;
 	bool is_going_away;
+	bool has_failed;      /* the other end broke the rules, and is told so */
+	char words[64];	      /* of the library, about that */
 };
 
 /* -- what nghttp2 tells ---------------------------------------------------------------------- */
@@ -65,10 +67,12 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, cons
 		   size_t len, void *user)
 {
 	struct h2_request *request = request_of(session, stream);
-	if (request && request->body(request, data, len) < 0)
-		return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream, NGHTTP2_CANCEL) == 0
-			       ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
-	return 0;
+	if (!request || request->is_refused || request->body(request, data, len) >= 0)
+		return 0;
+	/* The rest of it, and its end, may be here already. */
+	request->is_refused = true;
+	return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream, NGHTTP2_CANCEL) == 0
+		       ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 static void end(struct h2_request *request, enum h2_end how)
@@ -82,8 +86,24 @@ static int on_close(nghttp2_session *session, int32_t stream, uint32_t code, voi
 	struct h2_request *request = request_of(session, stream);
 	if (!request)
 		return 0;
-	bool is_whole = code == NGHTTP2_NO_ERROR && request->status && request->has_ended;
-	end(request, is_whole ? H2_DONE : code == NGHTTP2_REFUSED_STREAM ? H2_REFUSED : H2_BROKEN);
+	bool is_whole = code == NGHTTP2_NO_ERROR && request->status && request->has_ended && !request->is_refused;
+	bool is_unseen = code == NGHTTP2_REFUSED_STREAM || !request->is_sent;
+	end(request, is_whole ? H2_DONE : is_unseen ? H2_REFUSED : H2_BROKEN);
+	return 0;
+}
+
+/* A GOAWAY of ours is the library's: its way to end a connection on which the other end broke the rules. */
+static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+{
+	struct h2 *h2 = user;
+	struct h2_request *request = request_of(session, frame->hd.stream_id);
+	if (request && frame->hd.type == NGHTTP2_HEADERS)
+		request->is_sent = true;
+	if (frame->hd.type != NGHTTP2_GOAWAY)
+		return 0;
+	h2->has_failed = true;
+	(void) snprintf(h2->words, sizeof h2->words, "%.*s", (int)frame->goaway.opaque_data_len,
+			(const char *)frame->goaway.opaque_data);
 	return 0;
 }
 
@@ -111,6 +131,7 @@ static int set_up(struct h2 *h2)
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
 	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_close);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
+	nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_sent);
 	r = nghttp2_option_new(&option);
 	if (r == 0) {
 		nghttp2_option_set_no_closed_streams(option, 1);
@@ -135,11 +156,16 @@ static int greet(struct h2 *h2)
 	return r;
 }
 
+static int broken(const char *how, struct err *err)
+{
+	return err_set(err, -EPROTO, "the server breaks the rules of HTTP/2%s%s", *how ? ": " : "", how);
+}
+
 static int failure(int code, struct err *err)
 {
 	if (code == NGHTTP2_ERR_NOMEM)
 		return err_set(err, -ENOMEM, "no memory for HTTP/2");
-	return err_set(err, -EPROTO, "the server breaks the rules of HTTP/2: %s", nghttp2_strerror(code));
+	return broken(nghttp2_strerror(code), err);
 }
 
 /* -------------------------------------------------------------------------------------------- */
@@ -181,11 +207,7 @@ int h2_feed(struct h2 *h2, const uint8_t *data, size_t len, struct err *err)
 	ssize_t n = nghttp2_session_mem_recv(h2->session, data, len);
 	if (n < 0)
 		return failure((int)n, err);
-	/* After an error of the other end the library only wants to say so. */
-	bool is_over = !nghttp2_session_want_read(h2->session);
-	if ((size_t)n != len || (is_over && !(h2->is_going_away && list_is_empty(&h2->requests))))
-		return err_set(err, -EPROTO, "the server breaks the rules of HTTP/2");
-	return 0;
+	return h2->has_failed || (size_t)n != len ? broken(h2->words, err) : 0;
 }
 
 ssize_t h2_pending(struct h2 *h2, const uint8_t **ret, struct err *err)
@@ -196,6 +218,8 @@ ssize_t h2_pending(struct h2 *h2, const uint8_t **ret, struct err *err)
 			return failure((int)n, err);
 		h2->out_len = (size_t)n;
 	}
+	if (h2->out_len == 0 && h2->has_failed)
+		return broken(h2->words, err);
 	*ret = h2->out;
 	return (ssize_t)h2->out_len;
 }
@@ -227,7 +251,7 @@ int h2_submit(struct h2 *h2, struct h2_request *request, const char *target, str
 	};
 	request->status = 0;
 	request->length = UINT64_MAX;
-	request->has_ended = false;
+	request->is_sent = request->has_ended = request->is_refused = false;
 	request->stream = nghttp2_submit_request(h2->session, NULL, headers, ARRAY_LEN(headers), NULL, request);
 	if (request->stream < 0)
 		return failure(request->stream, err);

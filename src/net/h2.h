@@ -35,7 +35,9 @@ struct h2_request {
 
 	/* the h2's own */
 	int32_t stream;
-	bool has_ended; /* the other end said so */
+	bool is_sent;
+	bool has_ended;	 /* the other end said so */
+	bool is_refused; /* by body() */
 	struct list node;
 };
 
@@ -49,7 +51,10 @@ int h2_new(const char *authority, struct h2 **ret, struct err *err) MUST_CHECK;
 /* Requests under way end with H2_LOST. */
 void h2_free(struct h2 *h2);
 
-/* Bytes came.  Calls body() and done().  -EPROTO, -ENOMEM: the connection is of no use any more. */
+/*
+ * Bytes came.  Calls body() and done().  -EPROTO, -ENOMEM: the connection is of no use any more.  What is
+ * wrong with them may be said by h2_pending() only, behind the bytes that tell the other end.
+ */
 int h2_feed(struct h2 *h2, const uint8_t *data, size_t len, struct err *err) MUST_CHECK;
 
 /**
@@ -57,7 +62,9 @@ int h2_feed(struct h2 *h2, const uint8_t *data, size_t len, struct err *err) MUS
  *
  * @ret:  lent until the next call of this function or h2_free()
  *
- * Returns: how many, 0 = nothing; h2_sent() takes them off.  -EPROTO, -ENOMEM
+ * Calls done().
+ *
+ * Returns: how many, 0 = nothing; h2_sent() takes them off.  -EPROTO, -ENOMEM as h2_feed()
  */
 ssize_t h2_pending(struct h2 *h2, const uint8_t **ret, struct err *err) MUST_CHECK;
 void h2_sent(struct h2 *h2, size_t len);
