@@ -130,7 +130,32 @@ def upgrades():
     yield b"\3SSH-2.0-x\r\n"
 
 
-TARGETS = {"blob": blobs, "didx": dynamic_indexes, "fidx": fixed_indexes, "key_file": key_files,
+def h2_frame(kind, flags, stream, payload=b""):
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def h2_servers():
+    """What servers send, and before it what fuzz_h2.c makes of two bytes: requests and how; bytes at a time."""
+    data, headers, reset, settings, push, ping, goaway, window, more = 0, 1, 3, 4, 5, 6, 7, 8, 9
+    end, whole, ack = 1, 4, 1
+    hello = h2_frame(settings, 0, 0, bytes([0, 3, 0, 0, 0, 100])) + h2_frame(settings, ack, 0)
+    good = b"\x88"  # :status 200, of the static table
+    of_ten = good + b"\x0f\x0d\x0210"  # content-length: 10
+    answer = h2_frame(headers, whole, 1, of_ten) + h2_frame(data, 0, 1, b"01234") + h2_frame(data, end, 1, b"56789")
+    refusal = h2_frame(headers, whole, 3, b"\x8c") + h2_frame(data, end, 3, b"no such chunk")  # 400
+    split = h2_frame(headers, 0, 1, good) + h2_frame(more, whole, 1, b"\x40\x01x\x01y") + h2_frame(data, end, 1)
+    for how in (b"\x82\0", b"\x82\1", b"\x02\7", b"\xc4\0"):
+        yield how + hello + answer + refusal + h2_frame(ping, 0, 0, b"12345678")
+        yield how + hello + split + h2_frame(window, 0, 0, bytes([0, 0, 1, 0]))
+        yield how + hello + h2_frame(headers, whole, 3, good) + 3 * h2_frame(data, 0, 3, b"0123456789" * 3) + h2_frame(data, end, 3)
+        yield how + hello + h2_frame(goaway, 0, 0, bytes([0, 0, 0, 1, 0, 0, 0, 0])) + answer
+        yield how + hello + h2_frame(reset, 0, 1, bytes([0, 0, 0, 7])) + h2_frame(reset, 0, 3, bytes(4))
+        yield how + hello + h2_frame(headers, whole | end, 1, good) + h2_frame(push, whole, 3, b"\0\0\0\2\x82")
+        yield how + hello + h2_frame(headers, whole, 1, good) + h2_frame(data, 8 | end, 1, b"\3abc\0\0\0")  # padded
+        yield how + hello + h2_frame(headers, whole, 1, b"\x48\x82\x10\x1f") + answer + h2_frame(headers, whole | end, 1, b"\x40\1t\1u")
+
+
+TARGETS = {"blob": blobs, "didx": dynamic_indexes, "fidx": fixed_indexes, "h2": h2_servers, "key_file": key_files,
            "manifest": json_manifests, "names": names, "pbs_answers": pbs_answers,
            "pbs_repository": repositories, "upgrade": upgrades}
 
