@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <openssl/ssl.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "crypto/sha256.h"
+
+/*
+ * A server on a port of 127.0.0.1, with a thread for each connection and a certificate made for the occasion:
+ * its own, or one that the test's authority vouches for.
+ */
+struct tls_server;
+
+struct tls_conn {
+	struct tls_server *server;
+	int fd;
+	SSL *ssl; /* NULL = without TLS */
+	void *user;
+};
+
+enum tls_issuer { ISSUER_SELF, ISSUER_AUTHORITY };
+
+struct tls_server_options {
+	enum tls_issuer issuer;
+	const char *names; /* subjectAltName: "DNS:localhost,IP:127.0.0.1" */
+	bool is_expired;
+	bool is_plain;	   /* no TLS: serve() gets the connection as it is */
+	void (*serve)(struct tls_conn *conn); /* the connection ends when it returns */
+	void *user;
+};
+
+/* SIGPIPE is the test's to ignore. */
+struct tls_server *tls_server_start(const struct tls_server_options *options);
+/* Connections are cut, and their threads joined. */
+void tls_server_stop(struct tls_server *server);
+
+/* Those there are now; new ones are taken. */
+void tls_server_cut(struct tls_server *server);
+/* New ones are cut at once, before the handshake, until it is told otherwise. */
+void tls_server_refuse(struct tls_server *server, bool is_refusing);
+
+uint16_t tls_server_port(const struct tls_server *server);
+const uint8_t *tls_server_fingerprint(const struct tls_server *server);
+/* How many were accepted. */
+unsigned tls_server_n_accepted(struct tls_server *server);
+
+/* The test authority's certificate is written to @path: for SSL_CERT_FILE. */
+void tls_authority_write(const char *path);
+
+/* -1 = the end.  All of @len, or false. */
+int tls_conn_read(struct tls_conn *conn, void *to, size_t len);
+bool tls_conn_write(struct tls_conn *conn, const void *data, size_t len);
+/* A request's head with its blank line, and of its body what @content-length says; false = the end. */
+bool tls_conn_read_request(struct tls_conn *conn, char *ret, size_t len);
