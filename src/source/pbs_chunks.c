@@ -111,11 +111,15 @@ static void fail_all(struct list *fetches, int code, const char *words)
 	}
 }
 
-/* First in the queue: it has waited longest.  Whoever is shut down empties the queue. */
+/*
+ * First in the queue: it has waited longest.  Whoever is shut down empties the queue.  Streams also end while
+ * something is sent, just before their thread waits, and another connection may have room: somebody is woken.
+ */
 static void give_back(struct pbs_chunks *chunks, struct fetch *fetch)
 {
 	HOLD(&chunks->lock);
 	list_push(&chunks->queue, &fetch->node);
+	wake(least_busy_locked(chunks));
 }
 
 static int settle_refused(struct slot *slot, const char *digest)
