@@ -364,8 +364,7 @@ static bool is_waited_for(struct pbs_chunks *chunks)
 
 static bool is_refusal(int code)
 {
-	return code == -EACCES || code == -ENOENT || code == -EBUSY || code == -EAGAIN || code == -EBADMSG ||
-	       code == -EPROTO;
+	return code == -EACCES || code == -ENOENT || code == -EBUSY || code == -EAGAIN || code == -EBADMSG;
 }
 
 static struct deadline next_try(struct worker *worker)
