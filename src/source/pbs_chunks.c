@@ -25,7 +25,7 @@
 #define N_SLOTS	     64	   /* under way on one connection; the stream's own bound is lower for large chunks */
 #define N_TRIES	     3	   /* of a chunk whose stream the server breaks off */
 #define HOLD_MS	     100   /* after a refused stream nothing more is asked for */
-#define STUCK_MS     30000 /* without a byte of an answer, although the server lives */
+#define STUCK_MS     30000 /* without a byte of an answer, although the server lives; or a reader's patience */
 #define RETRY_MS     250   /* doubled each time, up to: */
 #define WANTED_MS    1000  /* somebody waits */
 #define IDLE_MS	     30000
@@ -433,9 +433,10 @@ static struct deadline sooner(struct deadline a, struct deadline b)
 static struct deadline stuck_at(const struct worker *worker)
 {
 	struct deadline at = DEADLINE_NEVER;
+	int64_t ms = (int64_t)min_u64(STUCK_MS, (uint64_t)worker->chunks->server->timeout_ms);
 	for (struct list *node = worker->busy.next; node != &worker->busy; node = node->next)
 		at = sooner(at, (struct deadline){ CONTAINER_OF(node, struct slot, node)->moved_ns +
-						   STUCK_MS * 1000000ll });
+						   ms * 1000000 });
 	return at;
 }
 
