@@ -155,8 +155,37 @@ def h2_servers():
         yield how + hello + h2_frame(headers, whole, 1, b"\x48\x82\x10\x1f") + answer + h2_frame(headers, whole | end, 1, b"\x40\1t\1u")
 
 
+def nbd_option(number, data=b""):
+    return b"IHAVEOPT" + number.to_bytes(4, "big") + len(data).to_bytes(4, "big") + data
+
+
+def nbd_request(magic, command, cookie, off, length, flags=0, size=4):
+    return (magic.to_bytes(4, "big") + flags.to_bytes(2, "big") + command.to_bytes(2, "big") +
+            cookie.to_bytes(8, "big") + off.to_bytes(8, "big") + length.to_bytes(size, "big"))
+
+
+def nbd_clients():
+    """What clients say from their flags on, and before that what fuzz_nbd.c makes of the first byte."""
+    name = b"drive-scsi0.img"
+    text = len(name).to_bytes(4, "big") + name
+    query = (15).to_bytes(4, "big") + b"base:allocation"
+    go = nbd_option(7, text + bytes.fromhex("0003 0001 0002 0003"))
+    context = text + bytes.fromhex("00000001") + query
+    commands = [(0, 0), (1, 0), (2, 0), (3, 0), (5, 0), (6, 0), (7, 0), (7, 8), (0, 4), (99, 0)]
+    simple = b"".join(nbd_request(0x25609513, n, n + 1, 4096, 512, flags) + bytes(512 * (n == 1))
+                      for n, flags in commands)
+    extended = b"".join(nbd_request(0x21e41c71, n, n + 1, 4096, 512, flags | 32 * (n == 1), 8) +
+                        bytes(512 * (n == 1)) for n, flags in commands)
+    flags = bytes.fromhex("00000003")
+    yield bytes([0]) + flags + nbd_option(3) + nbd_option(8) + nbd_option(10, context) + go + simple
+    yield bytes([1]) + bytes(4) + nbd_option(1) + simple
+    yield bytes([0]) + flags + nbd_option(11) + nbd_option(9, context) + nbd_option(10, context) + go + extended
+    yield bytes([2]) + flags + nbd_option(3) + nbd_option(5) + nbd_option(6, go[16:]) + nbd_option(2)
+    yield bytes([2]) + flags + nbd_option(1, name)
+
+
 TARGETS = {"blob": blobs, "didx": dynamic_indexes, "fidx": fixed_indexes, "h2": h2_servers, "key_file": key_files,
-           "manifest": json_manifests, "names": names, "pbs_answers": pbs_answers,
+           "manifest": json_manifests, "names": names, "nbd": nbd_clients, "pbs_answers": pbs_answers,
            "pbs_repository": repositories, "upgrade": upgrades}
 
 
