@@ -7,10 +7,13 @@
  * What a client and the server agree on before there are requests: one answer to each option.  Pure; the
  * connection is somebody else's.
  */
+struct image;
+
 struct nbd_export {
 	const char *name;	 /* at most NBD_STRING_MAX bytes of UTF-8; no two alike */
 	const char *description; /* for people */
 	uint64_t size;		 /* bytes */
+	struct image *image;	 /* whose bytes they are; of no concern here */
 };
 
 struct nbd_offer {
