@@ -184,9 +184,29 @@ def nbd_clients():
     yield bytes([2]) + flags + nbd_option(1, name)
 
 
+def mbr(*entries):
+    """(type, first sector, sectors) each"""
+    table = b"".join(bytes([0, 0, 0, 0, kind, 0, 0, 0]) + start.to_bytes(4, "little") + n.to_bytes(4, "little")
+                     for kind, start, n in entries)
+    return bytes(446) + table.ljust(64, b"\0") + b"\x55\xaa"
+
+
+def disks():
+    """As fuzz_partitions.c takes them."""
+    size = (8 << 20).to_bytes(8, "little")
+    yield size + mbr((0x83, 64, 64), (0x05, 2, 100)) + bytes(512) + mbr((0x83, 1, 10), (0x05, 1, 20)) + \
+        mbr((0x83, 1, 10))
+    header = bytearray(512)
+    header[:16] = b"EFI PART" + bytes.fromhex("00000100 5c000000")
+    for at, length, value in ((24, 8, 1), (40, 8, 10), (48, 8, 1000), (72, 8, 2), (80, 4, 4), (84, 4, 128)):
+        header[at:at + length] = value.to_bytes(length, "little")
+    entry = bytes([0x22]) * 32 + (64).to_bytes(8, "little") + (127).to_bytes(8, "little") + bytes(80)
+    yield ((8 << 20) + 1).to_bytes(8, "little") + mbr((0xee, 1, 16383)) + bytes(header) + 4 * entry
+
+
 TARGETS = {"blob": blobs, "didx": dynamic_indexes, "fidx": fixed_indexes, "h2": h2_servers, "key_file": key_files,
-           "manifest": json_manifests, "names": names, "nbd": nbd_clients, "pbs_answers": pbs_answers,
-           "pbs_repository": repositories, "upgrade": upgrades}
+           "manifest": json_manifests, "names": names, "nbd": nbd_clients, "partitions": disks,
+           "pbs_answers": pbs_answers, "pbs_repository": repositories, "upgrade": upgrades}
 
 
 def main():
