@@ -8,7 +8,7 @@
 #include "stream/stream.h"
 
 /*
- * A range of bytes that can be exported: a disk, later a part of one, or one with an overlay.
+ * A range of bytes that can be exported: a disk, a part of one, later one with an overlay.
  * Every layer is one more object of this shape around another.
  */
 struct image;
@@ -34,9 +34,16 @@ struct image {
  */
 int image_disk_open(struct stream *stream, uint32_t pad_to, struct image **ret,
 		    struct err *err) MUST_CHECK;
+
+/* A range of @whole, lent: a partition.  -EINVAL: it is not inside. */
+int image_part_open(struct image *whole, uint64_t off, uint64_t len, struct image **ret,
+		    struct err *err) MUST_CHECK;
 void image_close(struct image *image);
 
-/* As stream_submit(); a read that reaches behind the end is the caller's mistake. */
+/*
+ * As stream_submit(); a read that reaches behind the end is the caller's mistake.  A layer may move it: what
+ * read->off is afterwards is not what the caller has set.
+ */
 void image_submit(struct image *image, struct read *read);
 void image_cancel(struct image *image, struct read *read);
 bool image_next_extent(struct image *image, uint64_t off, uint64_t *ret_end);

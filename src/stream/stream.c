@@ -16,6 +16,7 @@
  * known to be zero, or is waited for; then read-ahead has a look, and what is to be loaded
  * starts.  What is there already is answered on the spot, on the caller's thread.
  */
+#define LOOK_MAX (1u << 14) /* chunks looked at for one extent: less than a millisecond */
 #define RAW_MAX (32u << 20) /* bytes of blobs on their way, beside the one each decoder works on */
 
 /* -- what all streams share -- */
@@ -458,7 +459,8 @@ bool stream_next_extent(const struct stream *stream, uint64_t off, uint64_t *ret
 	struct index_chunk chunk = index_chunk(index, n);
 	bool is_zero = is_zero_chunk(stream, n, &chunk);
 	uint64_t end = chunk.off + chunk.len;
-	while (++n < index->n_chunks) {
+	uint32_t stop = index->n_chunks - n > LOOK_MAX ? n + LOOK_MAX : index->n_chunks;
+	while (++n < stop) {
 		chunk = index_chunk(index, n);
 		if (is_zero_chunk(stream, n, &chunk) != is_zero)
 			break;

@@ -138,7 +138,8 @@ void stream_shutdown(struct stream *stream);
 /*
  * stream_next_extent - how far it goes on like this from @off
  *
- * Returns: true: bytes known to be zero without a fetch, false: data; *ret_end is where that ends
+ * Returns: true: bytes known to be zero without a fetch, false: data; *ret_end is where that ends, or where a
+ * long one was looked at no further: the next call may say the same again
  */
 bool stream_next_extent(const struct stream *stream, uint64_t off, uint64_t *ret_end);
 
