@@ -315,23 +315,36 @@ static int take_request(struct nbd_client *client, const uint8_t *in, size_t len
 	if (!has_room(client, nbd_answer_weight(&request)))
 		return 0;
 	take_bytes(client, nbd_request_size(style));
-	client->skip = nbd_request_payload(style, &request);
 	if (request.command == NBD_CMD_DISC) {
 		client->stage = NBD_LEAVES;
 		return 1;
 	}
-	return answer_request(client, &request);
+	client->skip = nbd_request_payload(style, &request);
+	if (client->skip == 0)
+		return answer_request(client, &request);
+	/* A client does not expect an answer before it has sent all of it. */
+	client->refused = request;
+	client->has_refused = true;
+	return 1;
+}
+
+static int take_skipped(struct nbd_client *client, size_t len)
+{
+	size_t n = (size_t)min_u64(client->skip, len);
+	client->skip -= n;
+	take_bytes(client, n);
+	return n > 0;
 }
 
 static int take_one(struct nbd_client *client)
 {
 	const uint8_t *in = client->in + client->in_from;
 	size_t len = client->in_to - client->in_from;
-	if (client->skip && len) {
-		size_t n = (size_t)min_u64(client->skip, len);
-		client->skip -= n;
-		take_bytes(client, n);
-		return 1;
+	if (client->skip)
+		return take_skipped(client, len);
+	if (client->has_refused) {
+		client->has_refused = false;
+		return answer_request(client, &client->refused);
 	}
 	switch (client->stage) {
 	case NBD_SAYS_FLAGS:

@@ -97,6 +97,8 @@ struct nbd_client {
 	struct list asked, replies; /* struct nbd_answer */
 	size_t n_answers, n_bytes;  /* on both lists and on server->done; their weight */
 	uint64_t skip;		    /* bytes of input nobody wants */
+	struct nbd_request refused; /* what they belong to: answered when they have come */
+	bool has_refused;
 	char peer[64];
 	size_t in_from, in_to; /* what is in there */
 	uint8_t in[NBD_IN_SIZE];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "export/nbd_server.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@
 #define SEND_MS		  60000
 #define LISTEN_AGAIN_MS	  1000	/* when the system had no descriptor left */
 #define EVENTS_MAX	  64
+#define ACCEPTS_MAX	  32 /* in one turn, of one socket */
 #define SEND_BUFFER	  (1 << 20) /* bytes; what the kernel gives at most is up to it */
 
 static void tell(struct nbd_server *server)
@@ -142,18 +144,27 @@ static void admit(struct nbd_server *server, int take_fd)
 		closep(&take_fd);
 }
 
-static void accept_client(struct nbd_server *server, int listen_fd)
+/* False = nobody more is there, or has to wait. */
+static bool accept_client(struct nbd_server *server, int listen_fd)
 {
 	CLEANUP(closep) int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
 		if (drop_haggler(server))
-			return;
+			return true;
 		watch_listeners(server, false);
 		server->listen_again = deadline_in_ms(LISTEN_AGAIN_MS);
-		return;
+		return false;
 	}
-	if (fd >= 0)
-		admit(server, steal_fd(&fd));
+	if (fd < 0)
+		return errno == ECONNABORTED || errno == EINTR;
+	admit(server, steal_fd(&fd));
+	return true;
+}
+
+static void accept_some(struct nbd_server *server, int listen_fd)
+{
+	for (int n = 0; n < ACCEPTS_MAX && accept_client(server, listen_fd); n++)
+		;
 }
 
 static void take_new_fds(struct nbd_server *server)
@@ -225,7 +236,7 @@ static void take_event(struct nbd_server *server, const struct epoll_event *even
 		if (event->data.ptr != &server->listen_fds[i])
 			continue;
 		if (server->listen_fds[i] >= 0)
-			accept_client(server, server->listen_fds[i]);
+			accept_some(server, server->listen_fds[i]);
 		return;
 	}
 	take_client_event(event->data.ptr, event->events);
@@ -372,8 +383,11 @@ static int begin(struct nbd_server *server, struct err *err)
 	if (server->epoll_fd < 0 || server->wake_fd < 0 || server->event_fd < 0)
 		return err_errno(err, -errno, "cannot wait for NBD clients");
 	int r = watch_fd(server, &server->wake_fd, err);
-	for (size_t i = 0; r == 0 && i < server->options.n_listen_fds; i++)
+	for (size_t i = 0; r == 0 && i < server->options.n_listen_fds; i++) {
+		int flags = fcntl(server->listen_fds[i], F_GETFL);
+		(void) fcntl(server->listen_fds[i], F_SETFL, flags | O_NONBLOCK); /* somebody else may be first */
 		r = watch_fd(server, &server->listen_fds[i], err);
+	}
 	if (r < 0)
 		return r;
 	r = thread_start(&server->thread, "nbd", serve, server);

@@ -435,7 +435,10 @@ static void a_write_is_refused_and_its_data_passed_over(void **state)
 		int fd = client_of(&s, styles[i]);
 		uint16_t flags = styles[i] == NBD_EXTENDED ? NBD_CMD_FLAG_PAYLOAD_LEN : 0;
 		ask(fd, styles[i], NBD_CMD_WRITE, flags, 4096, 3 * CHUNK);
-		put(fd, data, 3 * CHUNK);
+		put(fd, data, 3 * CHUNK - 1);
+		struct pollfd wait = { .fd = fd, .events = POLLIN };
+		assert_int_equal(poll(&wait, 1, 20), 0); /* nothing before all of it is there */
+		put(fd, data, 1);
 		assert_int_equal(get_read(fd, styles[i], 4096, 0, got), 1);
 		ask(fd, styles[i], NBD_CMD_READ, 0, 4096, 512);
 		expect_read(&s, fd, styles[i], 4096, 512);

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "export/nbd_listen.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#define BACKLOG 1024 /* as many as a server takes; what the kernel gives at most is up to it */
+
+/* -- a path ---------------------------------------------------------------------------------- */
+
+/* Where a path leads: the folder, open, and the name in it.  What it says is lent by the two copies. */
+struct place {
+	char *copies[2];
+	const char *name;
+	int dir_fd;
+	struct sockaddr_un address; /* by the folder's descriptor: a long path fits as well */
+};
+
+static void place_deinit(struct place *place)
+{
+	free(place->copies[0]);
+	free(place->copies[1]);
+	closep(&place->dir_fd);
+}
+
+static int place_find(const char *path, struct place *ret, struct err *err)
+{
+	ret->copies[0] = strdup(path);
+	ret->copies[1] = strdup(path);
+	if (!ret->copies[0] || !ret->copies[1])
+		return err_set(err, -ENOMEM, "no memory");
+	const char *dir = dirname(ret->copies[0]);
+	ret->name = basename(ret->copies[1]);
+	ret->dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (ret->dir_fd < 0)
+		return err_errno(err, -errno, "cannot use the directory %s", dir);
+	ret->address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	int n = snprintf(ret->address.sun_path, sizeof ret->address.sun_path, "/proc/self/fd/%d/%s", ret->dir_fd,
+			 ret->name);
+	if (n >= (int)sizeof ret->address.sun_path)
+		return err_set(err, -ENAMETOOLONG, "%s: the name of a socket cannot be that long", path);
+	return 0;
+}
+
+static bool has_listener(const struct place *place)
+{
+	CLEANUP(closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	return fd < 0 || connect(fd, (const struct sockaddr *)&place->address, sizeof place->address) == 0 ||
+	       errno != ECONNREFUSED;
+}
+
+/* Only what a server that was killed has left, and only ours. */
+static int make_way(const char *path, const struct place *place, struct err *err)
+{
+	struct stat st;
+	if (fstatat(place->dir_fd, place->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : err_errno(err, -errno, "cannot use %s", path);
+	if (!S_ISSOCK(st.st_mode))
+		return err_set(err, -EEXIST, "%s is there already, and is no socket", path);
+	if (st.st_uid != geteuid() || has_listener(place))
+		return err_set(err, -EEXIST, "%s is somebody else's socket", path);
+	if (unlinkat(place->dir_fd, place->name, 0) < 0)
+		return err_errno(err, -errno, "cannot replace %s", path);
+	return 0;
+}
+
+/* Nobody else can open it in any moment: it comes into being like that. */
+static int bind_private(const char *path, const struct place *place, int fd, struct err *err)
+{
+	mode_t mask = umask(0177);
+	int r = bind(fd, (const struct sockaddr *)&place->address, sizeof place->address) < 0 ? -errno : 0;
+	(void) umask(mask);
+	if (r == -EADDRINUSE)
+		return err_set(err, -EEXIST, "%s is there already", path);
+	return r < 0 ? err_errno(err, r, "cannot make the socket %s", path) : 0;
+}
+
+static int note_path(const char *path, const struct place *place, struct nbd_path *ret, struct err *err)
+{
+	struct stat st;
+	char link[32], dir[PATH_MAX];
+	(void) snprintf(link, sizeof link, "/proc/self/fd/%d", place->dir_fd);
+	ssize_t n = readlink(link, dir, sizeof dir - 1);
+	if (n < 0 || fstatat(place->dir_fd, place->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_errno(err, -errno, "cannot use %s", path);
+	dir[n] = '\0';
+	if (asprintf(&ret->path, "%s/%s", n == 1 ? "" : dir, place->name) < 0) {
+		ret->path = NULL;
+		return err_set(err, -ENOMEM, "no memory");
+	}
+	ret->dev = st.st_dev;
+	ret->ino = st.st_ino;
+	return 0;
+}
+
+int nbd_listen_path(const char *path, struct nbd_path *ret, int *ret_fd, struct err *err)
+{
+	CLEANUP(place_deinit) struct place place = { .dir_fd = -EBADF };
+	CLEANUP(closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return err_errno(err, -errno, "cannot make a socket");
+	int r = place_find(path, &place, err);
+	if (r == 0)
+		r = make_way(path, &place, err);
+	if (r == 0)
+		r = bind_private(path, &place, fd, err);
+	if (r < 0)
+		return r;
+	r = note_path(path, &place, ret, err);
+	if (r == 0 && listen(fd, BACKLOG) < 0)
+		r = err_errno(err, -errno, "cannot listen at %s", path);
+	if (r < 0) {
+		(void) unlinkat(place.dir_fd, place.name, 0);
+		freep(&ret->path);
+		return r;
+	}
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+void nbd_path_remove(struct nbd_path *path)
+{
+	struct stat st;
+	if (path->path && lstat(path->path, &st) == 0 && st.st_dev == path->dev && st.st_ino == path->ino)
+		(void) unlink(path->path);
+	free(path->path);
+	*path = NBD_PATH_NONE;
+}
+
+/* -- an address ------------------------------------------------------------------------------ */
+
+static int split_address(const char *text, char *host, size_t len, const char **ret_port, struct err *err)
+{
+	const char *colon = strrchr(text, ':'), *port = colon ? colon + 1 : text;
+	size_t host_len = colon ? (size_t)(colon - text) : 0;
+	bool is_bracketed = host_len > 2 && text[0] == '[' && text[host_len - 1] == ']';
+	bool is_port = *port && strspn(port, "0123456789") == strlen(port) && strlen(port) <= 5 &&
+		       atoi(port) <= 65535;
+	if (is_bracketed) {
+		text++;
+		host_len -= 2;
+	}
+	if (!is_port || host_len >= len || (colon && !host_len) ||
+	    (!is_bracketed && memchr(text, ':', host_len)))
+		return err_set(err, -EINVAL, "'%s' is no address to listen at: it is written PORT, HOST:PORT or "
+			       "[IPV6]:PORT", text);
+	memcpy(host, text, host_len);
+	host[host_len] = '\0';
+	*ret_port = port;
+	return 0;
+}
+
+static int listen_at(const struct addrinfo *info)
+{
+	const int on = 1, off = 0;
+	CLEANUP(closep) int fd = socket(info->ai_family, info->ai_socktype | SOCK_CLOEXEC, info->ai_protocol);
+	if (fd < 0)
+		return -errno;
+	(void) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	if (info->ai_family == AF_INET6)
+		(void) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+	if (bind(fd, info->ai_addr, info->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0)
+		return -errno;
+	return steal_fd(&fd);
+}
+
+/* One socket is for all addresses of both kinds, where the system has both. */
+static int listen_at_first(const struct addrinfo *infos)
+{
+	int fd = -EADDRNOTAVAIL;
+	for (int family = AF_INET6; fd < 0 && family; family = family == AF_INET6 ? AF_INET : 0)
+		for (const struct addrinfo *info = infos; info && fd < 0; info = info->ai_next)
+			if (info->ai_family == family)
+				fd = listen_at(info);
+	return fd;
+}
+
+int nbd_listen_address(const char *address, int *ret_fd, struct err *err)
+{
+	char host[256];
+	const char *port = NULL;
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV }, *infos = NULL;
+	int r = split_address(address, host, sizeof host, &port, err);
+	if (r < 0)
+		return r;
+	bool is_any = strcmp(host, "*") == 0, is_local = !*host || strcmp(host, "localhost") == 0;
+	if (is_any)
+		hints.ai_flags |= AI_PASSIVE;
+	r = getaddrinfo(is_any ? NULL : is_local ? "127.0.0.1" : host, port, &hints, &infos);
+	if (r != 0)
+		return err_set(err, -EINVAL, "%s: %s", address, gai_strerror(r));
+	int fd = listen_at_first(infos);
+	freeaddrinfo(infos);
+	if (fd < 0)
+		return err_errno(err, fd, "cannot listen at %s", address);
+	*ret_fd = fd;
+	return 0;
+}
+
+/* -- how it is named ------------------------------------------------------------------------- */
+
+static int add_escaped(struct buf *to, const char *text, struct err *err)
+{
+	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/:@";
+	int r = 0;
+	for (; r == 0 && *text; text++)
+		r = strchr(plain, *text) ? buf_add(to, text, 1, err)
+					 : buf_printf(to, err, "%%%02X", (unsigned char)*text);
+	return r;
+}
+
+union any_address {
+	struct sockaddr any;
+	struct sockaddr_un un;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+};
+
+/* A name for "all addresses" that works from here. */
+static int add_host(struct buf *to, const union any_address *address, struct err *err)
+{
+	char host[INET6_ADDRSTRLEN];
+	bool is_v6 = address->any.sa_family == AF_INET6;
+	unsigned port = ntohs(is_v6 ? address->v6.sin6_port : address->v4.sin_port);
+	bool is_any = is_v6 ? IN6_IS_ADDR_UNSPECIFIED(&address->v6.sin6_addr)
+			    : address->v4.sin_addr.s_addr == htonl(INADDR_ANY);
+	const void *binary = is_v6 ? (const void *)&address->v6.sin6_addr : &address->v4.sin_addr;
+	if (!inet_ntop(address->any.sa_family, binary, host, sizeof host))
+		return err_errno(err, -errno, "cannot name an address");
+	if (is_any)
+		return buf_printf(to, err, "://localhost:%u/", port);
+	return buf_printf(to, err, is_v6 ? "://[%s]:%u/" : "://%s:%u/", host, port);
+}
+
+static int add_path_uri(struct buf *to, const union any_address *address, const char *path, bool has_tls,
+			const char *export, struct err *err)
+{
+	char own[sizeof address->un.sun_path + 1] = "";
+	memcpy(own, address->un.sun_path, sizeof address->un.sun_path);
+	int r = buf_printf(to, err, "nbd%s+unix:///", has_tls ? "s" : "");
+	if (r == 0)
+		r = add_escaped(to, export, err);
+	if (r == 0)
+		r = buf_puts(to, "?socket=", err);
+	return r < 0 ? r : add_escaped(to, path ? path : own, err);
+}
+
+int nbd_uri_add(struct buf *to, int fd, const char *path, bool has_tls, const char *export, struct err *err)
+{
+	union any_address address = { 0 };
+	socklen_t len = sizeof address;
+	if (getsockname(fd, &address.any, &len) < 0)
+		return err_errno(err, -errno, "cannot name a socket");
+	if (address.any.sa_family == AF_UNIX)
+		return add_path_uri(to, &address, path, has_tls, export, err);
+	if (address.any.sa_family != AF_INET && address.any.sa_family != AF_INET6)
+		return err_set(err, -EINVAL, "a socket of a kind that NBD clients do not know");
+	int r = buf_puts(to, has_tls ? "nbds" : "nbd", err);
+	if (r == 0)
+		r = add_host(to, &address, err);
+	return r < 0 ? r : add_escaped(to, export, err);
+}

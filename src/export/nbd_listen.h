@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "util/buf.h"
+#include "util/err.h"
+
+/* Sockets that NBD clients come to.  They may take rights that a server does not keep. */
+
+/* A unix socket in the file system; who made it removes it. */
+struct nbd_path {
+	char *path; /* absolute; NULL = none */
+	dev_t dev;  /* which file it is: another one of that name is not ours */
+	ino_t ino;
+};
+
+#define NBD_PATH_NONE ((struct nbd_path){ 0 })
+
+/**
+ * nbd_listen_path - a socket at @path, for its owner only
+ *
+ * A socket of ours that nobody listens on any more is replaced.
+ *
+ * @ret_fd:  listens
+ *
+ * Threads: sets the process's file mode mask for a moment: call it before there are any
+ * Errors:  -EEXIST something else is there, or somebody listens; -ENAMETOOLONG; -ENOENT, -EACCES, …
+ */
+int nbd_listen_path(const char *path, struct nbd_path *ret, int *ret_fd, struct err *err) MUST_CHECK;
+
+/* Removes the socket, if it is still there. */
+void nbd_path_remove(struct nbd_path *path);
+
+/**
+ * nbd_listen_address - TCP
+ *
+ * @address:  "10809" or "localhost:10809": this machine only; "192.0.2.1:10809", "[2001:db8::1]:10809",
+ *            "host:10809"; "*:10809": all addresses.  Port 0: a free one
+ *
+ * Errors:  -EINVAL no address; -EADDRINUSE, -EADDRNOTAVAIL, -EACCES, …
+ */
+int nbd_listen_address(const char *address, int *ret_fd, struct err *err) MUST_CHECK;
+
+/**
+ * nbd_uri_add - how a client names what @fd leads to, put behind what @to has
+ *
+ * @fd:      a stream socket that listens
+ * @path:    of a unix socket; NULL: as the socket knows it
+ * @export:  "" = the default one
+ *
+ * Errors:  -EINVAL it is no such socket; -ENOMEM
+ * Source:  the NBD project's doc/uri.md
+ */
+int nbd_uri_add(struct buf *to, int fd, const char *path, bool has_tls, const char *export,
+		struct err *err) MUST_CHECK;

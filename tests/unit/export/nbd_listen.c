@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "export/nbd_listen.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "unit.h"
+
+/* A folder of its own for each test. */
+static char dir[] = "/tmp/pbsmap-listen-XXXXXX";
+
+static int make_dir(void **state)
+{
+	(void) snprintf(dir, sizeof dir, "/tmp/pbsmap-listen-XXXXXX");
+	return mkdtemp(dir) ? 0 : -1;
+}
+
+static int remove_dir(void **state)
+{
+	return rmdir(dir); /* nothing is left in it */
+}
+
+static const char *in_dir(const char *name)
+{
+	static char path[512];
+	(void) snprintf(path, sizeof path, "%s/%s", dir, name);
+	return path;
+}
+
+static bool is_there(const char *path)
+{
+	struct stat st;
+	return lstat(path, &st) == 0;
+}
+
+static int reach(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	CLEANUP(closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	(void) snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+	return connect(fd, (const struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
+}
+
+static void a_socket_is_its_owners_whatever_the_mask(void **state)
+{
+	static const mode_t masks[] = { 0, 022, 0777 };
+	for (size_t i = 0; i < ARRAY_LEN(masks); i++) {
+		struct nbd_path path = NBD_PATH_NONE;
+		CLEANUP(closep) int fd = -EBADF;
+		struct stat st;
+		mode_t before = umask(masks[i]);
+		int r = nbd_listen_path(in_dir("s"), &path, &fd, NULL);
+		assert_int_equal(umask(before), masks[i]); /* as it was */
+		assert_int_equal(r, 0);
+		assert_string_equal(path.path, in_dir("s"));
+		assert_int_equal(lstat(path.path, &st), 0);
+		assert_int_equal(st.st_mode, S_IFSOCK | 0600);
+		assert_int_equal(reach(path.path), 0);
+		nbd_path_remove(&path);
+		assert_false(is_there(in_dir("s")));
+	}
+}
+
+static void what_is_there_stays(void **state)
+{
+	static const char *const kinds[] = { "file", "folder", "link", "listener" };
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		struct nbd_path path = NBD_PATH_NONE, other = NBD_PATH_NONE;
+		CLEANUP(closep) int fd = -EBADF;
+		CLEANUP(closep) int there = -EBADF;
+		struct err err = ERR_NONE;
+		if (i == 0)
+			there = open(in_dir("s"), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+		else if (i == 1)
+			assert_int_equal(mkdir(in_dir("s"), 0700), 0);
+		else if (i == 2)
+			assert_int_equal(symlink("nowhere", in_dir("s")), 0);
+		else
+			assert_int_equal(nbd_listen_path(in_dir("s"), &other, &there, NULL), 0);
+		assert_int_equal(nbd_listen_path(in_dir("s"), &path, &fd, &err), -EEXIST);
+		assert_non_null(strstr(err.msg, in_dir("s")));
+		assert_true(fd < 0 && !path.path && is_there(in_dir("s")));
+		if (i == 3)
+			assert_int_equal(reach(in_dir("s")), 0);
+		nbd_path_remove(&other);
+		(void) remove(in_dir("s"));
+	}
+}
+
+static void what_a_killed_server_left_is_replaced(void **state)
+{
+	struct nbd_path dead = NBD_PATH_NONE, path = NBD_PATH_NONE;
+	CLEANUP(closep) int fd = -EBADF;
+	int gone;
+	assert_int_equal(nbd_listen_path(in_dir("s"), &dead, &gone, NULL), 0);
+	(void) close(gone);
+	assert_int_equal(reach(in_dir("s")), -ECONNREFUSED);
+	assert_int_equal(nbd_listen_path(in_dir("s"), &path, &fd, NULL), 0);
+	assert_int_equal(reach(in_dir("s")), 0);
+	nbd_path_remove(&path);
+	free(dead.path);
+}
+
+static void another_socket_of_the_same_name_is_not_removed(void **state)
+{
+	struct nbd_path path = NBD_PATH_NONE, other = NBD_PATH_NONE;
+	CLEANUP(closep) int fd = -EBADF;
+	CLEANUP(closep) int other_fd = -EBADF;
+	assert_int_equal(nbd_listen_path(in_dir("s"), &path, &fd, NULL), 0);
+	(void) unlink(in_dir("s"));
+	CLEANUP(closep) int keeps_inode = open(in_dir("x"), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	assert_int_equal(nbd_listen_path(in_dir("s"), &other, &other_fd, NULL), 0);
+	nbd_path_remove(&path);
+	assert_true(is_there(in_dir("s")));
+	nbd_path_remove(&other);
+	(void) unlink(in_dir("x"));
+	assert_null(path.path);
+	nbd_path_remove(&path); /* nothing */
+}
+
+static void a_relative_path_is_told_in_full(void **state)
+{
+	struct nbd_path path = NBD_PATH_NONE;
+	CLEANUP(closep) int fd = -EBADF;
+	CLEANUP(closep) int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(chdir(dir), 0);
+	int r = nbd_listen_path("s", &path, &fd, NULL);
+	assert_int_equal(fchdir(here), 0);
+	assert_int_equal(r, 0);
+	assert_string_equal(path.path, in_dir("s"));
+	nbd_path_remove(&path);
+}
+
+static void says_why_not(void **state)
+{
+	struct nbd_path path = NBD_PATH_NONE;
+	char name[200];
+	int fd;
+	memset(name, 'x', sizeof name);
+	name[sizeof name - 1] = '\0';
+	assert_int_equal(nbd_listen_path(in_dir(name), &path, &fd, NULL), -ENAMETOOLONG);
+	assert_int_equal(nbd_listen_path(in_dir("no/s"), &path, &fd, NULL), -ENOENT);
+	assert_int_equal(nbd_listen_path("/dev/null/s", &path, &fd, NULL), -ENOTDIR);
+	assert_null(path.path);
+}
+
+static void listens_at_addresses(void **state)
+{
+	static const struct {
+		const char *address, *begin;
+	} rows[] = {
+		{ "0", "nbd://127.0.0.1:" },	     { "localhost:0", "nbd://127.0.0.1:" },
+		{ "127.0.0.1:0", "nbd://127.0.0.1:" }, { "*:0", "nbd://localhost:" },
+		{ "0.0.0.0:0", "nbd://localhost:" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		CLEANUP(buf_deinit) struct buf uri = BUF_EMPTY;
+		CLEANUP(closep) int fd = -EBADF;
+		unsigned port;
+		char end[64];
+		assert_int_equal(nbd_listen_address(rows[i].address, &fd, NULL), 0);
+		assert_int_equal(nbd_uri_add(&uri, fd, NULL, false, "a b/p1", NULL), 0);
+		assert_memory_equal(uri.data, rows[i].begin, strlen(rows[i].begin));
+		assert_int_equal(sscanf(uri.data + strlen(rows[i].begin), "%u%63s", &port, end), 2);
+		assert_true(port > 0 && port < 65536);
+		assert_string_equal(end, "/a%20b/p1");
+	}
+}
+
+static void refuses_what_is_no_address(void **state)
+{
+	static const char *const rows[] = { "", ":", ":10809", "localhost", "localhost:", "a:b", "65536", "localhost:65536",
+					    "123456", "::1:10809", "[::1]", "[]:1", "-1", "1.2.3.4:1x", "no.such.invalid:1" };
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		int fd = -EBADF;
+		if (nbd_listen_address(rows[i], &fd, NULL) != -EINVAL)
+			fail_msg("listens at '%s'", rows[i]);
+	}
+}
+
+static void a_port_in_use_is_said_so(void **state)
+{
+	CLEANUP(buf_deinit) struct buf uri = BUF_EMPTY;
+	CLEANUP(closep) int fd = -EBADF;
+	struct err err = ERR_NONE;
+	int other = -EBADF;
+	unsigned port;
+	char address[32];
+	assert_int_equal(nbd_listen_address("0", &fd, NULL), 0);
+	assert_int_equal(nbd_uri_add(&uri, fd, NULL, true, "", NULL), 0);
+	assert_int_equal(sscanf(uri.data, "nbds://127.0.0.1:%u/", &port), 1);
+	(void) snprintf(address, sizeof address, "%u", port);
+	assert_int_equal(nbd_listen_address(address, &other, &err), -EADDRINUSE);
+	assert_non_null(strstr(err.msg, address));
+}
+
+static void names_a_socket_in_the_file_system(void **state)
+{
+	struct nbd_path path = NBD_PATH_NONE;
+	CLEANUP(closep) int fd = -EBADF;
+	CLEANUP(buf_deinit) struct buf uri = BUF_EMPTY;
+	char want[256];
+	assert_int_equal(nbd_listen_path(in_dir("a&b=c"), &path, &fd, NULL), 0);
+	assert_int_equal(nbd_uri_add(&uri, fd, path.path, false, "drive-scsi0.img", NULL), 0);
+	(void) snprintf(want, sizeof want, "nbd+unix:///drive-scsi0.img?socket=%s/a%%26b%%3Dc", dir);
+	assert_string_equal(uri.data, want);
+	nbd_path_remove(&path);
+}
+
+#define TEST_IN_DIR(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST_IN_DIR(a_socket_is_its_owners_whatever_the_mask),
+		TEST_IN_DIR(what_is_there_stays),
+		TEST_IN_DIR(what_a_killed_server_left_is_replaced),
+		TEST_IN_DIR(another_socket_of_the_same_name_is_not_removed),
+		TEST_IN_DIR(a_relative_path_is_told_in_full),
+		TEST_IN_DIR(says_why_not),
+		TEST(listens_at_addresses),
+		TEST(refuses_what_is_no_address),
+		TEST(a_port_in_use_is_said_so),
+		TEST_IN_DIR(names_a_socket_in_the_file_system),
+	};
+	return RUN_TESTS(tests);
+}
