@@ -24,8 +24,8 @@ const struct option_row option_rows[N_OPTIONS] = {
 			 "map an index file; its chunks are in DIR", WORD_DIRECTORY },
 	[OPT_ALLOW_UNSIGNED] = { "allow-unsigned", 0, NULL, NULL,
 				 "with --keyfile: a manifest needs no signature" },
-	[OPT_VIA] = { "via", 0, "loop|file", "loop or file",
-		      "a block device (default), or a file at TARGET" },
+	[OPT_VIA] = { "via", 0, "loop|file|socket", "loop, file or socket",
+		      "a block device, or a file or socket at TARGET" },
 	[OPT_NAME] = { "name", 0, "NAME", "a name", "what list and unmap call it" },
 	[OPT_FOREGROUND] = { "foreground", 0, NULL, NULL,
 			     "serve until it is unmapped; tells systemd when ready" },
@@ -38,6 +38,11 @@ const struct option_row option_rows[N_OPTIONS] = {
 			      "to a server, at the same time (default 1)" },
 	[OPT_TIMEOUT] = { "timeout", 0, "SEC", "seconds",
 			  "a read that takes longer fails (default 60, 0 = never)" },
+	[OPT_SOCKET] = { "socket", 0, "PATH", NULL, "listen at a unix socket, for its owner only",
+			 WORD_FILE },
+	[OPT_LISTEN] = { "listen", 0, "PORT", NULL,
+			 "listen with TCP for this machine; ADDR:PORT: others" },
+	[OPT_IDLE] = { "idle", 0, "SEC", "seconds", "end when there was no client for so long" },
 	[OPT_WAIT] = { "wait", 0, "[SEC]", "seconds",
 		       "until nobody uses it any more; at most SEC seconds" },
 	[OPT_FORCE] = { "force", 0, NULL, NULL, "although it is used: its readers get errors" },
@@ -174,7 +179,7 @@ static bool set_name(struct options *options, const char *value)
 
 static bool set_via(struct options *options, const char *value)
 {
-	static const enum mapping_via all[] = { VIA_LOOP, VIA_FILE };
+	static const enum mapping_via all[] = { VIA_LOOP, VIA_FILE, VIA_SOCKET };
 	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
 		if (strcmp(value, mapping_via_name(all[i])) != 0)
 			continue;
@@ -219,6 +224,12 @@ static bool set_value(struct options *o, enum option_id id, const char *value)
 		return number_parse(value, 1, CONNECTIONS_MAX, &o->repository.n_connections);
 	case OPT_TIMEOUT:
 		return seconds_parse(value, &o->timeout_ms);
+	case OPT_SOCKET:
+		return set_text(&o->socket, value);
+	case OPT_LISTEN:
+		return set_text(&o->listen, value);
+	case OPT_IDLE:
+		return seconds_parse(value, &o->idle_ms);
 	case OPT_WAIT:
 		return seconds_parse(value, &o->wait_ms);
 	default:

@@ -14,6 +14,8 @@ struct options {
 	const char **repositories; /* room for repository.repositories */
 	const char *name;	   /* --name */
 	enum mapping_via via;
+	const char *socket, *listen; /* --socket, --listen */
+	int64_t idle_ms;	     /* --idle; 0 = never */
 	bool is_json, is_json_pretty, is_verbose, is_foreground;
 	bool is_all, is_forced;
 	int64_t wait_ms;	/* --wait=SEC; 0 = not at all, INT64_MAX = for ever */
@@ -28,6 +30,7 @@ struct options {
 enum option_id {
 	OPT_REPOSITORY, OPT_FINGERPRINT, OPT_NS, OPT_KEYFILE, OPT_CHUNKS, OPT_ALLOW_UNSIGNED, OPT_VIA,
 	OPT_NAME, OPT_FOREGROUND, OPT_VERBOSE, OPT_CACHE, OPT_READ_AHEAD, OPT_CONNECTIONS, OPT_TIMEOUT,
+	OPT_SOCKET, OPT_LISTEN, OPT_IDLE,
 	OPT_WAIT, OPT_FORCE, OPT_ALL, OPT_JSON, OPT_OUTPUT_FORMAT, OPT_HELP, OPT_VERSION, N_OPTIONS
 };
 
@@ -44,12 +47,13 @@ enum word_kind {
 	WORD_FILE, WORD_DIRECTORY
 };
 
-#define COMMAND_ARGS_MAX 3
+#define COMMAND_ARGS_MAX  3
+#define COMMAND_MANY_ARGS SIZE_MAX /* as max_args: as many as one likes */
 
 struct command {
 	const char *name;
 	const char *args;	/* "SNAPSHOT ARCHIVE [PATH]" */
-	enum word_kind kinds[COMMAND_ARGS_MAX]; /* of @args, in order */
+	enum word_kind kinds[COMMAND_ARGS_MAX]; /* of @args, in order; the last one's also of all behind it */
 	size_t min_args, max_args;
 	uint32_t options;	/* 1u << OPT_…; --help is everybody's */
 	const char *summary;	/* one line for the list */
@@ -62,6 +66,7 @@ struct command {
 extern const struct command commands[];
 
 int cmd_map(const struct options *options, struct failure *why);
+int cmd_serve(const struct options *options, struct failure *why);
 int cmd_unmap(const struct options *options, struct failure *why);
 int cmd_list(const struct options *options, struct failure *why);
 int cmd_namespaces(const struct options *options, struct failure *why);

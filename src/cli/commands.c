@@ -15,13 +15,14 @@ const struct command commands[] = {
 		.max_args = 3,
 		.options = LOOK | BIT(KEYFILE) | BIT(CHUNKS) | BIT(ALLOW_UNSIGNED) | BIT(VIA) | BIT(NAME) |
 			   BIT(FOREGROUND) | BIT(VERBOSE) | BIT(CACHE) | BIT(READ_AHEAD) | BIT(CONNECTIONS) |
-			   BIT(TIMEOUT),
-		.summary = "show a disk image as a block device, or as a file",
+			   BIT(TIMEOUT) | BIT(IDLE),
+		.summary = "show a disk image as a block device, a file or an NBD socket",
 		.help = "Shows the disk image ARCHIVE (drive-scsi0.img) of SNAPSHOT as a read-only block\n"
 			"device and prints the device; its partitions are /dev/loopNp1 and so on. With\n"
-			"--via file it is a plain file at TARGET, which works without root. It is there\n"
-			"when the command ends, and stays until unmap. With --chunks, SNAPSHOT is an\n"
-			"index file (./drive.img.fidx), and there is no ARCHIVE.\n\n"
+			"--via file it is a plain file at TARGET, with --via socket a socket there for\n"
+			"NBD clients, whose URI is printed; both work without root. It is there when\n"
+			"the command ends, and stays until unmap. With --chunks, SNAPSHOT is an index\n"
+			"file (./drive.img.fidx), and there is no ARCHIVE.\n\n"
 			"A server's password comes from PBS_PASSWORD, that of a key from\n"
 			"PBS_ENCRYPTION_PASSWORD (or their forms _FD, _FILE, _CMD), or is asked for.\n\n"
 			"Warning: the file system of a backup that you do not trust can attack the\n"
@@ -29,6 +30,24 @@ const struct command commands[] = {
 			"mount -o ro,noload (ext4), -o ro,norecovery (xfs), -o ro,rescue=nologreplay\n"
 			"(btrfs).",
 		.run = cmd_map,
+	},
+	{
+		.name = "serve",
+		.args = "SNAPSHOT [ARCHIVE ...]",
+		.min_args = 1,
+		.max_args = COMMAND_MANY_ARGS,
+		.kinds = { WORD_SNAPSHOT, WORD_IMAGE, WORD_IMAGE },
+		.options = LOOK | BIT(KEYFILE) | BIT(CHUNKS) | BIT(ALLOW_UNSIGNED) | BIT(NAME) | BIT(VERBOSE) |
+			   BIT(CACHE) | BIT(READ_AHEAD) | BIT(CONNECTIONS) | BIT(TIMEOUT) | BIT(SOCKET) |
+			   BIT(LISTEN) | BIT(IDLE),
+		.summary = "show disk images to NBD clients, in the foreground",
+		.help = "Serves the ARCHIVEs of SNAPSHOT, or all its disk images, read-only, to NBD\n"
+			"clients (qemu-img, nbdcopy, nbd-client) at a unix socket or a TCP port, or at\n"
+			"the sockets that systemd has opened. Prints the URI for them when it listens;\n"
+			"ends by unmap, SIGTERM, Ctrl-C (with its last client; the second time at once).\n"
+			"An export is named like its archive, a partition drive-scsi0.img/p1. There is\n"
+			"no password and no encryption: who reaches the port reads the backup.",
+		.run = cmd_serve,
 	},
 	{
 		.name = "unmap",

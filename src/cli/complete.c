@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "util/bytes.h"
+
 /* "loop|file" and "FILE" */
 static enum word_kind kind_of_value(enum option_id id)
 {
@@ -21,9 +23,9 @@ static enum word_kind kind_of_argument(const struct command_line *line)
 	if (line->wants_help || options->n_args >= command->max_args)
 		return WORD_UNKNOWN;
 	if (options->repository.chunks) /* then there is no snapshot: INDEX [TARGET] */
-		return options->n_args == 0 || options->via == VIA_FILE ? WORD_FILE : WORD_UNKNOWN;
-	enum word_kind kind = command->kinds[options->n_args];
-	return kind == WORD_TARGET && options->via != VIA_FILE ? WORD_UNKNOWN : kind;
+		return options->n_args == 0 || options->via != VIA_LOOP ? WORD_FILE : WORD_UNKNOWN;
+	enum word_kind kind = command->kinds[min_size(options->n_args, COMMAND_ARGS_MAX - 1)];
+	return kind == WORD_TARGET && options->via == VIA_LOOP ? WORD_UNKNOWN : kind;
 }
 
 static void ask_for_value(struct question *question, enum option_id id)

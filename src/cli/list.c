@@ -31,6 +31,7 @@ static json_t *info_to_json(const struct mapping_info *info)
 	if (json_set_name(json, "name", info->name) < 0 ||
 	    json_set_name(json, "device", info->device) < 0 ||
 	    json_set_name(json, "archive", info->archive) < 0 ||
+	    json_object_set_new(json, "uri", json_text_or_null(*info->uri ? info->uri : NULL)) < 0 ||
 	    json_set_name(json, "repository", info->repository) < 0) {
 		json_decref(json);
 		return NULL;

@@ -27,9 +27,11 @@ void backup_close(struct backup *backup)
 		return;
 	if (backup->map)
 		(void) munmap(backup->map, backup->map_len);
-	manifest_free(backup->manifest);
 	crypt_key_free(backup->key);
-	source_close(backup->source);
+	if (!backup->is_beside) {
+		manifest_free(backup->manifest);
+		source_close(backup->source);
+	}
 	free(backup->ns);
 	free(backup);
 }
@@ -208,16 +210,67 @@ static int open_index(struct backup *backup, const struct repository_options *op
 	return check_index(backup, options, name, file, err);
 }
 
+static int choose_file(const struct backup *backup, const char *archive, const struct manifest_file **ret,
+		       struct failure *why)
+{
+	CLEANUP(strv_deinit) struct strv images = STRV_EMPTY;
+	if (archive)
+		return choose_image(backup->manifest, archive, ret, why);
+	int r = choose_images(backup->manifest, &images, &why->err);
+	if (r < 0)
+		return r;
+	if (images.n == 0)
+		return err_set(&why->err, -ENOENT, "snapshot %s has no disk image", backup->snapshot);
+	return choose_image(backup->manifest, images.items[0], ret, why);
+}
+
 static int open_archive(struct backup *backup, const struct repository_options *options,
 			const char *archive, struct failure *why)
 {
 	const struct manifest_file *file = NULL;
-	int r = choose_image(backup->manifest, archive, &file, why);
+	int r = choose_file(backup, archive, &file, why);
 	if (r < 0)
 		return r;
 	archive_user_name(file->name, backup->archive);
 	r = find_and_use_key(backup, options, file->mode, &why->err);
 	return r < 0 ? r : open_index(backup, options, file->name, file, &why->err);
+}
+
+/* The first one's key was checked with the manifest. */
+static int use_key_of(struct backup *backup, const struct backup *first,
+		      const struct repository_options *options, enum crypt_mode mode, struct err *err)
+{
+	if (!first->key)
+		return find_and_use_key(backup, options, mode, err);
+	backup->stream_key = mode == CRYPT_ENCRYPT ? first->key : NULL;
+	return 0;
+}
+
+int backup_open_beside(const struct repository_options *options, const struct backup *first,
+		       const char *archive, struct backup **ret, struct failure *why)
+{
+	CLEANUP(backup_closep) struct backup *backup = calloc(1, sizeof *backup);
+	const struct manifest_file *file = NULL;
+	if (!backup)
+		return err_set(&why->err, -ENOMEM, "no memory");
+	backup->is_beside = true;
+	backup->source = first->source;
+	backup->manifest = first->manifest;
+	memcpy(backup->snapshot, first->snapshot, sizeof backup->snapshot);
+	backup->ns = strdup(first->ns);
+	if (!backup->ns)
+		return err_set(&why->err, -ENOMEM, "no memory");
+	int r = choose_image(backup->manifest, archive, &file, why);
+	if (r < 0)
+		return r;
+	archive_user_name(file->name, backup->archive);
+	r = use_key_of(backup, first, options, file->mode, &why->err);
+	if (r == 0)
+		r = open_index(backup, options, file->name, file, &why->err);
+	if (r < 0)
+		return r;
+	*ret = STEAL(backup);
+	return 0;
 }
 
 /* -- a loose index --------------------------------------------------------------------------- */

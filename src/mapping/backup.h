@@ -60,6 +60,7 @@ struct backup {
 	const struct crypt_key *stream_key; /* @key when the archive is encrypted, else NULL */
 	uint8_t *map;
 	size_t map_len;
+	bool is_beside; /* source and manifest are another's, lent */
 };
 
 /**
@@ -67,7 +68,7 @@ struct backup {
  *
  * @snapshot:  "vm/100/2026-01-02T03:04:05Z", or "vm/100" for its newest finished snapshot, whose
  *             name is then said; with --chunks the path of an index file
- * @archive:   as archive_server_name() takes it; NULL with --chunks
+ * @archive:   as archive_server_name() takes it; NULL: its first image, and with --chunks
  *
  * Takes the snapshot's shared lock, checks manifest (is it the snapshot that was asked for),
  * fingerprint and signature, copies the index to an unlinked file that is not on tmpfs, compares
@@ -78,6 +79,16 @@ struct backup {
  */
 int backup_open(const struct repository_options *options, const char *snapshot, const char *archive,
 		struct backup **ret, struct failure *why) MUST_CHECK;
+
+/**
+ * backup_open_beside - another archive of the snapshot that @first has open
+ *
+ * It uses the same source, and the same key where that is the one; close it before @first.
+ *
+ * Errors:  as backup_open() for the archive
+ */
+int backup_open_beside(const struct repository_options *options, const struct backup *first,
+		       const char *archive, struct backup **ret, struct failure *why) MUST_CHECK;
 void backup_close(struct backup *backup);
 static inline void backup_closep(struct backup **backup)
 {

@@ -118,7 +118,7 @@ bool choose_image_name(const char *server_name, char ret[static ARCHIVE_NAME_SIZ
 	return is_image(server_name);
 }
 
-static int add_images(const struct manifest *manifest, struct strv *ret, struct err *err)
+int choose_images(const struct manifest *manifest, struct strv *ret, struct err *err)
 {
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < manifest->n_files; i++) {
@@ -133,7 +133,7 @@ static int add_images(const struct manifest *manifest, struct strv *ret, struct 
 static int is_no_image(const struct manifest *manifest, const char *archive, enum archive_kind kind,
 		       struct failure *why)
 {
-	int r = add_images(manifest, &why->candidates, &why->err);
+	int r = choose_images(manifest, &why->candidates, &why->err);
 	if (r < 0)
 		return r;
 	if (kind == ARCHIVE_PXAR)
@@ -151,7 +151,7 @@ int choose_image(const struct manifest *manifest, const char *archive,
 	struct err error = ERR_NONE;
 	int r = archive_server_name(archive, name, &error);
 	if (r < 0) {
-		int added = add_images(manifest, &why->candidates, &why->err);
+		int added = choose_images(manifest, &why->candidates, &why->err);
 		char shown[SHOWN_SIZE];
 		strv_describe(&why->candidates, 6, shown, sizeof shown);
 		return added < 0 ? added : err_set(&why->err, r, "%s; images of this snapshot: %s",
@@ -162,6 +162,6 @@ int choose_image(const struct manifest *manifest, const char *archive,
 	*ret = manifest_find(manifest, name);
 	if (*ret)
 		return 0;
-	r = add_images(manifest, &why->candidates, &why->err);
+	r = choose_images(manifest, &why->candidates, &why->err);
 	return r < 0 ? r : not_there(why, "archive", archive);
 }

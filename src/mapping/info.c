@@ -7,7 +7,7 @@
 
 #include "format/json.h"
 
-static const char *const via_names[] = { [VIA_LOOP] = "loop", [VIA_FILE] = "file" };
+static const char *const via_names[] = { [VIA_LOOP] = "loop", [VIA_FILE] = "file", [VIA_SOCKET] = "socket" };
 
 static const char *const state_names[] = {
 	[MAPPING_READY] = "ready",
@@ -31,12 +31,14 @@ void mapping_info_deinit(struct mapping_info *info)
 {
 	free(info->name);
 	free(info->device);
+	free(info->uri);
 	free(info->repository);
 	free(info->ns);
 	free(info->snapshot);
 	free(info->archive);
 	free(info->lost_why);
 	strv_deinit(&info->partitions);
+	strv_deinit(&info->users);
 	strv_deinit(&info->holders);
 	*info = MAPPING_INFO_EMPTY;
 }
@@ -115,6 +117,7 @@ struct text_field {
 static const struct text_field text_fields[] = {
 	{ "name", offsetof(struct mapping_info, name) },
 	{ "device", offsetof(struct mapping_info, device) },
+	{ "uri", offsetof(struct mapping_info, uri) },
 	{ "repository", offsetof(struct mapping_info, repository) },
 	{ "ns", offsetof(struct mapping_info, ns) },
 	{ "snapshot", offsetof(struct mapping_info, snapshot) },
@@ -141,6 +144,14 @@ static const uint64_t *u64_at(const struct mapping_info *info, const struct text
 	return (const uint64_t *)(const void *)((const char *)info + field->off);
 }
 
+/* As many as surely fit into a packet; nobody reads more of them. */
+static json_t *some_to_json(const struct strv *v)
+{
+	enum { MOST = 400 }; /* names have up to 300 bytes */
+	const struct strv some = { v->items, v->n < MOST ? v->n : MOST, 0 };
+	return strv_to_json(&some);
+}
+
 json_t *mapping_info_to_json(const struct mapping_info *info)
 {
 	json_t *json = json_object();
@@ -157,7 +168,8 @@ json_t *mapping_info_to_json(const struct mapping_info *info)
 	bad |= json_object_set_new(json, "state", json_integer(info->state));
 	bad |= json_object_set_new(json, "since", json_integer(info->since));
 	bad |= json_object_set_new(json, "lost_since", json_integer(info->lost_since));
-	bad |= json_object_set_new(json, "partitions", strv_to_json(&info->partitions));
+	bad |= json_object_set_new(json, "partitions", some_to_json(&info->partitions));
+	bad |= json_object_set_new(json, "users", some_to_json(&info->users));
 	if (!bad)
 		return json;
 	json_decref(json);
@@ -184,7 +196,9 @@ static int fill_texts(const json_t *json, struct mapping_info *info, struct err 
 		memcpy((char *)info + text_fields[i].off, &text, sizeof text);
 	}
 	int r = strv_from_json(json_object_get(json, "partitions"), &info->partitions, err);
-	return r < 0 ? err_while(err, r, "reading the partitions of a mapping") : 0;
+	if (r == 0)
+		r = strv_from_json(json_object_get(json, "users"), &info->users, err);
+	return r < 0 ? err_while(err, r, "reading the partitions and users of a mapping") : 0;
 }
 
 static int fill_numbers(const json_t *json, struct mapping_info *info, struct err *err)
@@ -197,7 +211,7 @@ static int fill_numbers(const json_t *json, struct mapping_info *info, struct er
 			return r;
 		memcpy((char *)info + u64_fields[i].off, &(uint64_t){ (uint64_t)n }, sizeof(uint64_t));
 	}
-	int r = take_number(json, "via", VIA_FILE, &via, err);
+	int r = take_number(json, "via", VIA_SOCKET, &via, err);
 	if (r == 0)
 		r = take_number(json, "state", MAPPING_ENDING, &state, err);
 	if (r == 0)
@@ -229,14 +243,6 @@ int mapping_info_from_json(const json_t *json, struct mapping_info *ret, struct 
 	}
 	*ret = info;
 	return 0;
-}
-
-/* As many as surely fit into a packet; nobody reads more of them. */
-static json_t *some_to_json(const struct strv *v)
-{
-	enum { MOST = 400 }; /* names have up to 300 bytes */
-	const struct strv some = { v->items, v->n < MOST ? v->n : MOST, 0 };
-	return strv_to_json(&some);
 }
 
 json_t *failure_to_json(const struct failure *why)

@@ -12,6 +12,7 @@
 
 #include "export/fuse_mount.h"
 #include "export/loop.h"
+#include "export/nbd_listen.h"
 #include "format/json.h"
 #include "mapping/control.h"
 #include "mapping/environment.h"
@@ -27,7 +28,10 @@
  *     │ {"do": "show", "mark": …} ─────────────▶│ opens the file, loop device, partitions, one read
  *     │◀─── {"device": …, "partitions": […]} ───│
  *     │ gives up rights                         │
- *     │ {"do": "end"} ─────────────────────────▶│ closes the device; unmounts the path, if nobody uses it
+ *     │   or {"do": "listen", "path": …} ──────▶│ a socket for NBD clients
+ *     │◀──────────────────── {} and the socket ─│
+ *     │ {"do": "end"} ─────────────────────────▶│ closes the device; unmounts the path, if nobody uses it;
+ *     │                                         │ removes the socket
  *     │ gone ──────────────────────────────────▶│ the same, used or not
  *
  * Why a process of its own: whoever serves a file must never wait for it.  A process that is killed while
@@ -50,6 +54,7 @@ struct kept {
 	struct loop loop;
 	char *path;	     /* absolute, mounted on; NULL = not mounted on a path */
 	bool is_target_made; /* it was not there before, and goes with the mount */
+	struct nbd_path socket;
 };
 
 /* -- in the keeper --------------------------------------------------------------------------- */
@@ -148,17 +153,40 @@ static int do_show(struct kept *kept, const json_t *question, json_t **ret, stru
 	return r;
 }
 
+static json_t *text_or_null(const char *text)
+{
+	return text ? text_to_json(text) : json_null();
+}
+
+static int do_listen(struct kept *kept, const json_t *question, json_t **ret, int *ret_fd, struct err *err)
+{
+	CLEANUP(freep) char *path = text_from_json(json_object_get(question, "path"));
+	CLEANUP(freep) char *address = text_from_json(json_object_get(question, "address"));
+	if (!path == !address || kept->stage != NOTHING)
+		return err_set(err, -EPROTO, "not a question a keeper answers");
+	kept->stage = SHOWN;
+	int r = path ? nbd_listen_path(path, &kept->socket, ret_fd, err) : nbd_listen_address(address, ret_fd, err);
+	/* What removing the socket takes, wherever it is. */
+	if (geteuid() == 0 && r == 0)
+		r = privileges_keep(path ? 1u << CAP_DAC_OVERRIDE : 0, err);
+	if (r == 0)
+		*ret = json_pack("{s:o}", "path", text_or_null(kept->socket.path));
+	return r;
+}
+
 static void let_go(struct kept *kept, bool is_used_or_not)
 {
 	loop_detach(&kept->loop);
+	nbd_path_remove(&kept->socket);
 	if (kept->path && fuse_path_unmount(kept->path, is_used_or_not, NULL) == 0)
 		forget_path(kept);
 }
 
-static int answer(int fd, struct kept *kept, const json_t *question)
+static int answer(int control_fd, struct kept *kept, const json_t *question)
 {
 	CLEANUP(failure_deinit) struct failure why = FAILURE_NONE;
 	const char *what = json_string_value(json_object_get(question, "do"));
+	CLEANUP(closep) int fd = -EBADF;
 	json_t *reply = NULL;
 	int r = -EPROTO;
 	if (what && strcmp(what, "end") == 0) {
@@ -169,16 +197,18 @@ static int answer(int fd, struct kept *kept, const json_t *question)
 		r = do_mount(kept, question, &reply, &why.err);
 	else if (what && strcmp(what, "show") == 0)
 		r = do_show(kept, question, &reply, &why.err);
+	else if (what && strcmp(what, "listen") == 0)
+		r = do_listen(kept, question, &reply, &fd, &why.err);
 	if (r < 0)
-		return control_send(fd, json_pack("{s:o}", "failed", failure_to_json(&why)), NULL);
-	r = control_send_fd(fd, reply, kept->mount.fuse_fd, NULL);
-	closep(&kept->mount.fuse_fd);
-	return r;
+		return control_send(control_fd, json_pack("{s:o}", "failed", failure_to_json(&why)), NULL);
+	if (fd < 0)
+		fd = steal_fd(&kept->mount.fuse_fd);
+	return control_send_fd(control_fd, reply, fd, NULL);
 }
 
 static _Noreturn void keeper_main(int fd)
 {
-	struct kept kept = { .mount = FUSE_MOUNT_NONE, .loop = LOOP_NONE };
+	struct kept kept = { .mount = FUSE_MOUNT_NONE, .loop = LOOP_NONE, .socket = NBD_PATH_NONE };
 	struct inherited inherited = INHERITED_NONE;
 	(void) prctl(PR_SET_NAME, "pbsmap-keeper");
 	environment_forget_secrets();
@@ -247,9 +277,9 @@ int keeper_mount(struct keeper *keeper, const struct keeper_mount *what, int *re
 {
 	CLEANUP(json_freep) json_t *reply = NULL;
 	CLEANUP(closep) int fd = -EBADF;
-	json_t *question = json_pack("{s:s, s:o, s:o, s:o}", "do", "mount", "target",
-				     what->target ? text_to_json(what->target) : json_null(), "fs_name",
-				     text_to_json(what->fs_name), "run_dir", text_to_json(what->run_dir));
+	json_t *question = json_pack("{s:s, s:o, s:o, s:o}", "do", "mount", "target", text_or_null(what->target),
+				     "fs_name", text_to_json(what->fs_name), "run_dir",
+				     text_to_json(what->run_dir));
 	int r = ask(keeper, question, &reply, &fd, err);
 	if (r < 0)
 		return r;
@@ -272,6 +302,22 @@ int keeper_show(struct keeper *keeper, const char *mark, char **ret_device, stru
 	if (!*ret_device)
 		return err_set(err, -EPROTO, "the keeper process names no device");
 	return strv_from_json(json_object_get(reply, "partitions"), ret_partitions, err);
+}
+
+int keeper_listen(struct keeper *keeper, const char *path, const char *address, char **ret_path, int *ret_fd,
+		  struct err *err)
+{
+	CLEANUP(json_freep) json_t *reply = NULL;
+	CLEANUP(closep) int fd = -EBADF;
+	int r = ask(keeper, json_pack("{s:s, s:o, s:o}", "do", "listen", "path", text_or_null(path), "address",
+				      text_or_null(address)), &reply, &fd, err);
+	if (r < 0)
+		return r;
+	*ret_path = text_from_json(json_object_get(reply, "path"));
+	if (fd < 0 || !*ret_path != !path)
+		return err_set(err, -EPROTO, "the keeper process sent no socket");
+	*ret_fd = steal_fd(&fd);
+	return 0;
 }
 
 void keeper_end(struct keeper *keeper)

@@ -48,6 +48,18 @@ int keeper_mount(struct keeper *keeper, const struct keeper_mount *what, int *re
 int keeper_show(struct keeper *keeper, const char *mark, char **ret_device, struct strv *ret_partitions,
 		struct err *err) MUST_CHECK;
 
+/**
+ * keeper_listen - instead of a mount: a socket for NBD clients
+ *
+ * @path:     see nbd_listen_path(), relative as keeper_mount's; it is removed when the keeper lets go
+ * @address:  see nbd_listen_address(); one of the two is NULL
+ * @ret_path: absolute; NULL with an address; given, free()
+ *
+ * Errors:    those of nbd_listen.h
+ */
+int keeper_listen(struct keeper *keeper, const char *path, const char *address, char **ret_path, int *ret_fd,
+		  struct err *err) MUST_CHECK;
+
 /* Let go of the device: its last user may keep it.  Unmount the path if nobody uses it; may be called again. */
 void keeper_end(struct keeper *keeper);
 

@@ -73,14 +73,13 @@ static int found_add(struct found_list *list, struct mapping_info *take_info, co
 }
 
 /* One that does not answer: what others may know of it. */
-static int describe_mute(enum mapping_state state, const char *name, const char *device,
+static int describe_mute(enum mapping_state state, enum mapping_via via, const char *name, const char *device,
 			 struct mapping_info *ret, struct err *err)
 {
-	struct mapping_info info = { .state = state };
-	info.via = strncmp(device, "/dev/loop", 9) == 0 ? VIA_LOOP : VIA_FILE;
+	struct mapping_info info = { .state = state, .via = via };
 	const struct { char **to; const char *from; } texts[] = {
 		{ &info.name, name }, { &info.device, device }, { &info.repository, "" }, { &info.ns, "" },
-		{ &info.snapshot, "" }, { &info.archive, "" }, { &info.lost_why, "" },
+		{ &info.snapshot, "" }, { &info.archive, "" }, { &info.lost_why, "" }, { &info.uri, "" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
 		*texts[i].to = strdup(texts[i].from);
@@ -93,6 +92,17 @@ static int describe_mute(enum mapping_state state, const char *name, const char 
 	return 0;
 }
 
+/* VIA_LOOP where it is not noted. */
+static enum mapping_via via_noted(const struct registry *registry, const char *socket_name)
+{
+	CLEANUP(freep) char *noted = registry_noted(registry, socket_name, "via");
+	static const enum mapping_via others[] = { VIA_FILE, VIA_SOCKET };
+	for (size_t i = 0; noted && i < ARRAY_LEN(others); i++)
+		if (strcmp(noted, mapping_via_name(others[i])) == 0)
+			return others[i];
+	return VIA_LOOP;
+}
+
 static int describe_silent(const struct registry *registry, const char *socket_name, int fd,
 			   struct mapping_info *ret, struct err *err)
 {
@@ -101,7 +111,8 @@ static int describe_silent(const struct registry *registry, const char *socket_n
 	CLEANUP(freep) char *keeper = registry_noted(registry, socket_name, "keeper");
 	struct ucred peer = { 0 };
 	socklen_t len = sizeof peer;
-	int r = describe_mute(MAPPING_SILENT, name ? name : socket_name, device ? device : "", ret, err);
+	enum mapping_via via = via_noted(registry, socket_name);
+	int r = describe_mute(MAPPING_SILENT, via, name ? name : socket_name, device ? device : "", ret, err);
 	if (r < 0)
 		return r;
 	(void) getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len); /* without a connection: 0 */
@@ -173,8 +184,7 @@ static bool is_dead_mount(const char *path)
 static int add_dead(struct found_list *list, const struct mntent *mount, struct err *err)
 {
 	struct mapping_info info = MAPPING_INFO_EMPTY;
-	int r = describe_mute(MAPPING_DEAD, mount->mnt_fsname, mount->mnt_dir, &info, err);
-	info.via = VIA_FILE;
+	int r = describe_mute(MAPPING_DEAD, VIA_FILE, mount->mnt_fsname, mount->mnt_dir, &info, err);
 	return r < 0 ? r : found_add(list, &info, "", err);
 }
 
@@ -217,12 +227,22 @@ static int find_all(const struct registry *registry, struct found_list *ret, str
 	return r;
 }
 
+static int add_all(struct strv *ret, const struct strv *from, struct err *err)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < from->n; i++)
+		r = strv_add(ret, from->items[i], err);
+	return r;
+}
+
 static int find_holders(const struct mapping_info *info, enum holders_flags flags, struct strv *ret,
 			struct err *err)
 {
 	const pid_t own[] = { info->pid, info->keeper_pid };
 	if (!*info->device || info->state == MAPPING_DEAD)
 		return 0;
+	if (info->via == VIA_SOCKET)
+		return add_all(ret, &info->users, err);
 	if (info->via == VIA_LOOP)
 		flags |= HOLDERS_OF_DEVICE;
 	return holders_find(info->device, flags, own, ret, err);
@@ -304,7 +324,7 @@ int mapping_glance(struct strv *ret_devices, struct strv *ret_names, struct err 
 
 static bool is_device(const struct mapping_info *info, const char *path)
 {
-	if (strcmp(info->device, path) == 0)
+	if (strcmp(info->device, path) == 0 || (*info->uri && strcmp(info->uri, path) == 0))
 		return true;
 	for (size_t i = 0; i < info->partitions.n; i++)
 		if (strcmp(info->partitions.items[i], path) == 0)
@@ -335,8 +355,8 @@ static char *path_meant(const char *which)
 	if (*which && strspn(which, "0123456789") == strlen(which))
 		return asprintf(&path, "/dev/loop%s", which) < 0 ? NULL : path;
 	path = realpath(which, NULL);
-	/* A dead mount's path cannot be resolved by looking at it. */
-	return path || *which != '/' ? path : strdup(which);
+	/* A dead mount's path cannot be resolved by looking at it, and a URI is none. */
+	return path || (*which != '/' && !strstr(which, "://")) ? path : strdup(which);
 }
 
 static int say_candidates(const struct found_list *list, const char *which, enum likeness likeness,
@@ -397,13 +417,32 @@ static int say_busy(const struct mapping_info *info, struct failure *why)
 	return err_set(&why->err, -EBUSY, "%s is in use: %s", info->device, shown);
 }
 
-/* 0 = nobody uses it now. */
-static int wait_until_free(const struct mapping_info *info, struct deadline until, struct failure *why)
+/* A server process knows best who is connected with it; one that went away has nobody. */
+static int find_users_now(const struct registry *registry, const struct found *found, struct strv *ret,
+			  struct err *err)
 {
+	CLEANUP(found_list_deinit) struct found_list now = { 0 };
+	int r = ask_status(registry, found->socket_name, &now, err);
+	return r < 0 || now.n == 0 ? r : add_all(ret, &now.items[0].info.users, err);
+}
+
+static int find_holders_now(const struct registry *registry, const struct found *found, struct strv *ret,
+			    struct err *err)
+{
+	if (found->info.via == VIA_SOCKET)
+		return find_users_now(registry, found, ret, err);
+	return find_holders(&found->info, HOLDERS_CLOSELY, ret, err);
+}
+
+/* 0 = nobody uses it now. */
+static int wait_until_free(const struct registry *registry, const struct found *found, struct deadline until,
+			   struct failure *why)
+{
+	const struct mapping_info *info = &found->info;
 	struct deadline grace = deadline_in_ms(BUSY_GRACE_MS);
 	for (;;) {
 		strv_deinit(&why->holders);
-		int r = find_holders(info, HOLDERS_CLOSELY, &why->holders, &why->err);
+		int r = find_holders_now(registry, found, &why->holders, &why->err);
 		if (r < 0 || why->holders.n == 0)
 			return r;
 		if (deadline_is_over(until) && deadline_is_over(grace))
@@ -431,6 +470,18 @@ static int clean_path(const struct mapping_info *info, struct err *err)
 		r = wait_until_unmounted(info->device, deadline_in_ms(END_MS), err);
 	}
 	return r;
+}
+
+/* A socket is the keeper's to remove, at once when the server process is gone. */
+static int wait_until_removed(const char *path, struct err *err)
+{
+	struct deadline until = deadline_in_ms(1000);
+	while (*path == '/' && access(path, F_OK) == 0) {
+		if (deadline_is_over(until))
+			return err_set(err, -ETIMEDOUT, "%s is still there", path);
+		sleep_ms(2);
+	}
+	return 0;
 }
 
 /* It is the one we are connected with: that it does not go on is why it is killed. */
@@ -484,7 +535,7 @@ static int unmap(const struct registry *registry, const struct found *found, enu
 	bool is_forced = flags & UNMAP_FORCE;
 	if (info->state == MAPPING_DEAD)
 		return unmap_dead(info, &why->err);
-	int r = is_forced ? 0 : wait_until_free(info, until, why);
+	int r = is_forced ? 0 : wait_until_free(registry, found, until, why);
 	if (r == -EBUSY)
 		return r; /* it names the device */
 	if (r == 0)
@@ -492,7 +543,7 @@ static int unmap(const struct registry *registry, const struct found *found, enu
 	if (r < 0) {
 		/* Somebody came between our look and its end: then it goes with that user. */
 		if (r == -ETIMEDOUT && !is_forced &&
-		    find_holders(info, HOLDERS_CLOSELY, &why->holders, NULL) == 0 && why->holders.n)
+		    find_holders_now(registry, found, &why->holders, NULL) == 0 && why->holders.n)
 			return say_busy(info, why);
 		/* Its keeper cannot unmount it: perhaps we can, or learn why not. */
 		if (r == -ETIMEDOUT && info->via == VIA_FILE && info->state != MAPPING_SILENT)
@@ -501,6 +552,8 @@ static int unmap(const struct registry *registry, const struct found *found, enu
 	}
 	if (info->via == VIA_FILE)
 		return clean_path(info, &why->err);
+	if (info->via == VIA_SOCKET)
+		return wait_until_removed(info->device, &why->err);
 	if (!is_forced)
 		return 0; /* its process ended because the device had gone */
 	/* A file system of a device that only gives errors is of no use; whoever has it open keeps it. */

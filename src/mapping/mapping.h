@@ -12,17 +12,22 @@
  * A mapping: one exported image and the process that serves it.  A mapping is alive when its
  * control socket in the run directory answers.
  */
-enum mapping_via { VIA_LOOP, VIA_FILE };
+enum mapping_via { VIA_LOOP, VIA_FILE, VIA_SOCKET };
 
-const char *mapping_via_name(enum mapping_via via); /* "loop", "file" */
+const char *mapping_via_name(enum mapping_via via); /* "loop", "file", "socket" */
 
 struct mapping_options {
 	const struct repository_options *repository;
 	const char *snapshot;
-	const char *archive;	 /* NULL with --chunks */
+	const char *archive;	 /* NULL with --chunks; VIA_SOCKET: NULL = all images of the snapshot */
+	const char *const *more_archives; /* VIA_SOCKET: further ones */
+	size_t n_more_archives;
 	enum mapping_via via;
 	const char *target;	 /* VIA_FILE: the path; an empty file, or one that is made and
-				    removed again */
+				    removed again.  VIA_SOCKET: the path of the socket, or NULL */
+	const char *listen;	 /* VIA_SOCKET without a target: an address for nbd_listen_address(); NULL:
+				    sockets from a service manager */
+	int64_t idle_ms;	 /* VIA_SOCKET: ends when there was no client for so long; 0 = never */
 	const char *name;	 /* NULL: made from repository, namespace, snapshot, archive */
 	bool foreground;
 	uint64_t cache_size;	 /* bytes; UINT64_MAX = default */
@@ -43,7 +48,8 @@ const char *mapping_state_name(enum mapping_state state); /* "ready", "reconnect
 /* What one knows of a mapping.  Strings are given: mapping_info_deinit(). */
 struct mapping_info {
 	char *name;
-	char *device;	  /* "/dev/loop3", or the path of --via file */
+	char *device;	  /* "/dev/loop3", the path of a file or socket, the URI of a TCP socket */
+	char *uri;	  /* of a socket, for NBD clients; "" = it is none */
 	enum mapping_via via;
 	char *repository, *ns, *snapshot, *archive;
 	uint64_t size;	  /* bytes of the image, without padding */
@@ -53,7 +59,8 @@ struct mapping_info {
 	int64_t lost_since; /* epoch seconds; 0 = the repository is there */
 	char *lost_why;	  /* "" = it is */
 	struct stream_stats stats;
-	struct strv partitions; /* "/dev/loop3p1", … in order */
+	struct strv partitions; /* "/dev/loop3p1", … in order; of a socket: the URIs of all but the one above */
+	struct strv users;	/* of a socket: who is connected */
 	struct strv holders;	/* mapping_list() only; as holders_find() words them */
 };
 

@@ -149,7 +149,7 @@ int registry_connect(const struct registry *registry, const char *name, int *ret
 	return 0;
 }
 
-static const char *const notes[] = { "name", "device", "keeper" };
+static const char *const notes[] = { "name", "device", "keeper", "via" };
 
 /* "0123456789abcdef.device" beside "0123456789abcdef.sock" */
 static void note_path(const char *socket_name, const char *what, char ret[static SOCKET_NAME_SIZE])

@@ -40,7 +40,7 @@ int registry_connect(const struct registry *registry, const char *name, int *ret
 
 /*
  * What others may know of a mapping without asking it: it may be stuck.  @what: "name", "device", "keeper" (a
- * process number).
+ * process number), "via".
  * registry_noted() gives NULL = it is not noted, or no memory; else given, free().
  */
 int registry_note(const struct registry *registry, const char *socket_name, const char *what,

@@ -13,16 +13,21 @@
 #define SECTOR 512
 
 /* Once per chunk, on a decode thread. */
-static void tell_damage(void *user, const struct damage *damage)
+void served_tell_damage(const struct served *served, const char *archive, const struct damage *damage)
 {
-	struct served *served = user;
 	const struct mapping_info *info = &served->info;
 	char line[1024], digest[2 * DIGEST_SIZE + 1];
 	hex_encode(damage->digest, DIGEST_SIZE, digest);
 	(void) snprintf(line, sizeof line, "%s/%s: bytes %" PRIu64 " to %" PRIu64 " cannot be read: %s (chunk %s)",
-			info->snapshot, info->archive, damage->off, damage->off + damage->len - 1, damage->err->msg,
+			info->snapshot, archive, damage->off, damage->off + damage->len - 1, damage->err->msg,
 			digest);
 	served->say(served->user, line);
+}
+
+static void tell_damage(void *user, const struct damage *damage)
+{
+	const struct served *served = user;
+	served_tell_damage(served, served->backup->archive, damage);
 }
 
 static int copy_text(char **ret, const char *text, struct err *err)
@@ -31,15 +36,31 @@ static int copy_text(char **ret, const char *text, struct err *err)
 	return *ret ? 0 : err_set(err, -ENOMEM, "no memory");
 }
 
+/* "drive-scsi0.img", "drive-scsi0.img,drive-scsi1.img" */
+static int describe_archives(struct served *served, struct err *err)
+{
+	CLEANUP(buf_deinit) struct buf names = BUF_EMPTY;
+	int r = buf_puts(&names, served->backup->archive, err);
+	for (size_t i = 0; r == 0 && i < served->nbd.n_beside; i++)
+		r = buf_printf(&names, err, ",%s", served->nbd.beside[i].backup->archive);
+	if (r == 0)
+		served->info.archive = STEAL(names.data);
+	return r;
+}
+
 static int describe(struct served *served, const struct mapping_options *options, struct err *err)
 {
 	const struct backup *backup = served->backup;
 	struct mapping_info *info = &served->info;
 	info->via = options->via;
 	info->size = backup->index.size;
+	for (size_t i = 0; i < served->nbd.n_beside; i++)
+		info->size += served->nbd.beside[i].backup->index.size;
 	info->state = MAPPING_READY;
 	info->since = time(NULL);
 	int r = copy_text(&info->lost_why, "", err);
+	if (r == 0)
+		r = copy_text(&info->uri, "", err);
 	if (r == 0)
 		r = copy_text(&info->repository, backup->source->name, err);
 	if (r == 0)
@@ -47,7 +68,7 @@ static int describe(struct served *served, const struct mapping_options *options
 	if (r == 0)
 		r = copy_text(&info->snapshot, backup->snapshot, err);
 	if (r == 0)
-		r = copy_text(&info->archive, backup->archive, err);
+		r = describe_archives(served, err);
 	return r;
 }
 
@@ -55,7 +76,25 @@ int served_open_backup(struct served *served, const struct mapping_options *opti
 		       struct failure *why)
 {
 	int r = backup_open(options->repository, options->snapshot, options->archive, &served->backup, why);
+	if (r == 0 && options->via == VIA_SOCKET)
+		r = served_nbd_open(served, options, why);
 	return r < 0 ? r : describe(served, options, &why->err);
+}
+
+int served_open_stream(struct served *served, const struct backup *backup, const struct mapping_options *options,
+		       void (*damaged)(void *user, const struct damage *damage), void *user,
+		       struct stream **ret, struct err *err)
+{
+	const struct stream_options stream = {
+		.source = backup->source,
+		.index = &backup->index,
+		.key = backup->stream_key,
+		.read_ahead = options->read_ahead == UINT64_MAX ? STREAM_READ_AHEAD_DEFAULT
+								: (size_t)options->read_ahead,
+		.damaged = damaged,
+		.user = user,
+	};
+	return stream_open(served->shared, &stream, ret, err);
 }
 
 static int open_stream(struct served *served, const struct mapping_options *options, struct err *err)
@@ -66,18 +105,8 @@ static int open_stream(struct served *served, const struct mapping_options *opti
 		.typical_chunk = backup->index.max_chunk,
 	};
 	int r = stream_shared_new(&limits, &served->shared, err);
-	if (r < 0)
-		return r;
-	const struct stream_options stream = {
-		.source = backup->source,
-		.index = &backup->index,
-		.key = backup->stream_key,
-		.read_ahead = options->read_ahead == UINT64_MAX ? STREAM_READ_AHEAD_DEFAULT
-								: (size_t)options->read_ahead,
-		.damaged = tell_damage,
-		.user = served,
-	};
-	r = stream_open(served->shared, &stream, &served->stream, err);
+	if (r == 0)
+		r = served_open_stream(served, backup, options, tell_damage, served, &served->stream, err);
 	if (r < 0)
 		return r;
 	return image_disk_open(served->stream, options->via == VIA_LOOP ? SECTOR : 1, &served->image, err);
@@ -123,6 +152,8 @@ int served_show(struct served *served, const struct mapping_options *options, co
 	served->backup->source->tell = served->say;
 	served->backup->source->tell_user = served->user;
 	int r = open_stream(served, options, err);
+	if (r == 0 && options->via == VIA_SOCKET)
+		return served_nbd_show(served, options, err);
 	if (r == 0)
 		r = serve(served, options, run_dir, err);
 	if (r == 0)
@@ -137,6 +168,8 @@ void served_refresh(struct served *served)
 	struct mapping_info *info = &served->info;
 	struct source_health health;
 	stream_get_stats(served->stream, &info->stats);
+	if (served->nbd.server)
+		served_nbd_refresh(served);
 	source_get_health(served->backup->source, &health);
 	char *why = strdup(health.is_lost ? health.why.msg : "");
 	if (why) {
@@ -153,13 +186,25 @@ void served_end(struct served *served, bool is_forced)
 	served->info.state = MAPPING_ENDING;
 	if (is_forced) {
 		stream_shutdown(served->stream);
+		served_nbd_shutdown(served);
 		source_shutdown(served->backup->source);
 	}
 	served_go_on(served);
 }
 
+static void end_nbd(struct served *served)
+{
+	nbd_server_end(served->nbd.server); /* with its last client */
+	keeper_end(&served->keeper);
+}
+
 void served_go_on(struct served *served)
 {
+	if (served->nbd.server) {
+		if (served->info.state == MAPPING_ENDING)
+			end_nbd(served);
+		return;
+	}
 	/* A device goes with its last user by itself; a path must be unmounted when it has none. */
 	bool is_free = served->info.via == VIA_LOOP || fuse_file_n_users(served->file) == 0;
 	if (served->info.state == MAPPING_ENDING && is_free)
@@ -168,17 +213,24 @@ void served_go_on(struct served *served)
 
 bool served_has_ended(const struct served *served)
 {
-	return fuse_file_has_ended(served->file);
+	return served->nbd.server ? nbd_server_has_ended(served->nbd.server) : fuse_file_has_ended(served->file);
+}
+
+int served_event_fd(const struct served *served)
+{
+	return served->nbd.server ? nbd_server_event_fd(served->nbd.server) : fuse_file_event_fd(served->file);
 }
 
 void served_close(struct served *served)
 {
 	if (served->stream) {
 		stream_shutdown(served->stream);
+		served_nbd_shutdown(served);
 		source_shutdown(served->backup->source);
 	}
 	keeper_close(&served->keeper);
 	fuse_file_close(served->file);
+	served_nbd_close(served);
 	image_close(served->image);
 	if (served->stream)
 		stream_close(served->stream);

@@ -5,6 +5,7 @@
 #include "image/image.h"
 #include "mapping/keeper.h"
 #include "mapping/mapping.h"
+#include "mapping/served_nbd.h"
 #include "stream/stream.h"
 
 /* All layers of one mapping, from the source to the device. */
@@ -13,7 +14,8 @@ struct served {
 	struct stream_shared *shared;
 	struct stream *stream;
 	struct image *image;
-	struct fuse_file *file;
+	struct fuse_file *file; /* NULL = shown to NBD clients */
+	struct served_nbd nbd;
 	struct keeper keeper; /* started before there is anything else */
 	struct mapping_info info; /* the name is the registry's business */
 	void (*say)(void *user, const char *line); /* damage, a lost repository; from any thread */
@@ -42,8 +44,17 @@ void served_end(struct served *served, bool is_forced);
 /* Something happened to the file: an end that waited for its last user may go on. */
 void served_go_on(struct served *served);
 
-/* The kernel let go: nobody can read any more. */
+/* Becomes readable when served_has_ended() may have another answer; read it, then served_go_on(). */
+int served_event_fd(const struct served *served);
+
+/* The kernel let go, or the last client has left: nobody can read any more. */
 bool served_has_ended(const struct served *served);
+
+/* For those who add streams of their own: with the options of this mapping. */
+int served_open_stream(struct served *served, const struct backup *backup, const struct mapping_options *options,
+		       void (*damaged)(void *user, const struct damage *damage), void *user,
+		       struct stream **ret, struct err *err) MUST_CHECK;
+void served_tell_damage(const struct served *served, const char *archive, const struct damage *damage);
 
 /* Takes away what is still shown, and waits until the kernel let go. */
 void served_close(struct served *served);

@@ -117,6 +117,8 @@ int server_register(struct server *server, const char *name, struct err *err)
 		r = registry_note(&server->registry, server->socket_name, "device", info->device, err);
 	if (r == 0)
 		r = registry_note(&server->registry, server->socket_name, "keeper", keeper, err);
+	if (r == 0)
+		r = registry_note(&server->registry, server->socket_name, "via", mapping_via_name(info->via), err);
 	return r;
 }
 
@@ -194,7 +196,7 @@ static void take_signals(struct server *server)
 
 void server_run(struct server *server)
 {
-	int event_fd = fuse_file_event_fd(server->served.file);
+	int event_fd = served_event_fd(&server->served);
 	while (!server->is_forced && !served_has_ended(&server->served)) {
 		struct pollfd wait[] = {
 			{ .fd = server->signal_fd, .events = POLLIN },

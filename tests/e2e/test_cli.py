@@ -6,7 +6,7 @@ import pytest
 
 from harness import PBSMAP, USAGE
 
-COMMANDS = ["map", "unmap", "list", "namespaces", "groups", "snapshots", "files"]
+COMMANDS = ["map", "serve", "unmap", "list", "namespaces", "groups", "snapshots", "files"]
 
 
 def test_the_program_alone_is_a_short_help_and_exit_2(s):
@@ -19,7 +19,7 @@ def test_help_lists_what_exists_and_nothing_else(s):
     result = s.pbsmap("--help")
     assert result.err == ""
     assert all(re.search(rf"^\s*{command}\b", result.out, re.M) for command in COMMANDS)
-    for later in ("serve", "inspect", "diff", "--overlay"):
+    for later in ("inspect", "diff", "--overlay"):
         assert later not in result.out
 
 

@@ -68,10 +68,10 @@ static void expect(const char *const *words, size_t n, const char *expected)
 
 static void tables_give_commands_options_and_values(void **state)
 {
-	EXPECT("map unmap list namespaces groups snapshots files help ", "");
-	EXPECT("map unmap list namespaces groups snapshots files ", "help", "");
+	EXPECT("map serve unmap list namespaces groups snapshots files help ", "");
+	EXPECT("map serve unmap list namespaces groups snapshots files ", "help", "");
 	EXPECT("--wait --force --all --json --help --version ", "unmap", "-");
-	EXPECT("loop file ", "map", "--via", "");
+	EXPECT("loop file socket ", "map", "--via", "");
 	EXPECT("text json json-pretty ", "list", "--output-format=");
 	EXPECT("true false ", "list", "--json=");
 	EXPECT("", "map", "--cache", "");

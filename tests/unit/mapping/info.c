@@ -17,6 +17,7 @@ static struct mapping_info example(void)
 	return (struct mapping_info){
 		.name = latin,
 		.device = part_1,
+		.uri = utf8,
 		.via = VIA_FILE,
 		.repository = bytes,
 		.ns = empty,
@@ -31,6 +32,7 @@ static struct mapping_info example(void)
 		.lost_why = bytes,
 		.stats = { 1, 2, 3, 4, 5 },
 		.partitions = { partitions, 2, 2 },
+		.users = { partitions, 1, 2 },
 	};
 }
 
@@ -54,6 +56,7 @@ static void a_mapping_comes_out_as_it_went_in(void **state)
 	assert_int_equal(mapping_info_from_json(json, &out, NULL), 0);
 	assert_string_equal(out.name, in.name);
 	assert_string_equal(out.device, in.device);
+	assert_string_equal(out.uri, in.uri);
 	assert_string_equal(out.repository, in.repository);
 	assert_string_equal(out.ns, in.ns);
 	assert_string_equal(out.snapshot, in.snapshot);
@@ -70,6 +73,8 @@ static void a_mapping_comes_out_as_it_went_in(void **state)
 	assert_int_equal(out.partitions.n, 2);
 	assert_string_equal(out.partitions.items[0], part_1);
 	assert_string_equal(out.partitions.items[1], part_2);
+	assert_int_equal(out.users.n, 1);
+	assert_string_equal(out.users.items[0], part_1);
 	assert_int_equal(out.holders.n, 0);
 }
 
@@ -80,6 +85,7 @@ static void states_and_kinds_have_names(void **state)
 		assert_string_equal(mapping_state_name((enum mapping_state)i), states[i]);
 	assert_string_equal(mapping_via_name(VIA_LOOP), "loop");
 	assert_string_equal(mapping_via_name(VIA_FILE), "file");
+	assert_string_equal(mapping_via_name(VIA_SOCKET), "socket");
 }
 
 /* Takes @value; NULL = the key is left out. */
@@ -107,16 +113,16 @@ static void refuses_a_mapping_with_a_field_that_is_missing_or_of_another_kind(vo
 	static const struct {
 		const char *keys[16], *bad[16];
 	} rows[] = {
-		{ { "name", "device", "repository", "ns", "snapshot", "archive", "lost_why" },
+		{ { "name", "device", "uri", "repository", "ns", "snapshot", "archive", "lost_why" },
 		  { "null", "5", "true", "{}", "{\"x\":1}", "[\"a\"]", "[null]", "[0]", "[256]", "[-1]",
 		    "[65.0]", "[[65]]", "[4294967361]" } },
 		{ { "size", "read_bytes", "fetched_bytes", "fetched_chunks", "cache_hits", "damaged_chunks", "pid",
 		    "keeper", "state", "since", "lost_since", "via" },
 		  { "null", "\"5\"", "true", "[]", "{}", "1.5", "1e300", "-1", "-9223372036854775808" } },
 		{ { "state" }, { "3" } },
-		{ { "via" }, { "2" } },
+		{ { "via" }, { "3" } },
 		{ { "pid", "keeper", "state", "via" }, { "4294967296", "4294967297", "9223372036854775807" } },
-		{ { "partitions" },
+		{ { "partitions", "users" },
 		  { "null", "5", "\"/dev/loop3p1\"", "{}", "[5]", "[null]", "[{}]", "[[0]]",
 		    "[\"/dev/loop3p1\",7]" } },
 	};

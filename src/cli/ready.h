@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "cli/command.h"
+
+/*
+ * What `map` and `serve` say when the image is there: the device, or the URI, on stdout; in the foreground the
+ * service manager is told.  @user: the struct options.  For mapping_start().
+ */
+int ready_print(void *user, const struct mapping_info *info, struct err *err) MUST_CHECK;

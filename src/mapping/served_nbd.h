@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "export/nbd_server.h"
+#include "mapping/activation.h"
+#include "mapping/exports.h"
+
+/*
+ * What a mapping has beside its first disk when it is shown to NBD clients: more disks of the snapshot, the
+ * sockets, and who serves them.
+ */
+struct served;
+struct mapping_options;
+struct failure;
+
+struct served_beside {
+	const struct served *served;
+	struct backup *backup;
+	struct stream *stream;
+	struct image *image;
+};
+
+struct served_nbd {
+	struct served_beside *beside;
+	size_t n_beside;
+	struct exports exports;
+	struct activation sockets; /* until the server has them */
+	struct nbd_server *server;
+};
+
+/* The other archives, and the sockets a service manager has passed. */
+int served_nbd_open(struct served *served, const struct mapping_options *options,
+		    struct failure *why) MUST_CHECK;
+
+/* Streams of the others, sockets, server; the first disk is there. */
+int served_nbd_show(struct served *served, const struct mapping_options *options, struct err *err) MUST_CHECK;
+
+/* Traffic of the others, added to served->info; who is there. */
+void served_nbd_refresh(struct served *served);
+
+/* From now on the others' reads fail. */
+void served_nbd_shutdown(struct served *served);
+
+/* Before the first disk is closed. */
+void served_nbd_close(struct served *served);
