@@ -42,6 +42,10 @@ const struct option_row option_rows[N_OPTIONS] = {
 			 WORD_FILE },
 	[OPT_LISTEN] = { "listen", 0, "PORT", NULL,
 			 "listen with TCP for this machine; ADDR:PORT: others" },
+	[OPT_TLS_CERTIFICATES] = { "tls-certificates", 0, "DIR", NULL,
+				   "clients need TLS; DIR has server-cert.pem and others",
+				   WORD_DIRECTORY },
+	[OPT_TLS_PSK] = { "tls-psk", 0, "FILE", NULL, "clients need TLS, and a key in FILE", WORD_FILE },
 	[OPT_IDLE] = { "idle", 0, "SEC", "seconds", "end when there was no client for so long" },
 	[OPT_WAIT] = { "wait", 0, "[SEC]", "seconds",
 		       "until nobody uses it any more; at most SEC seconds" },
@@ -228,6 +232,10 @@ static bool set_value(struct options *o, enum option_id id, const char *value)
 		return set_text(&o->socket, value);
 	case OPT_LISTEN:
 		return set_text(&o->listen, value);
+	case OPT_TLS_CERTIFICATES:
+		return set_text(&o->tls.certificates, value);
+	case OPT_TLS_PSK:
+		return set_text(&o->tls.psk_file, value);
 	case OPT_IDLE:
 		return seconds_parse(value, &o->idle_ms);
 	case OPT_WAIT:

@@ -15,6 +15,7 @@ struct options {
 	const char *name;	   /* --name */
 	enum mapping_via via;
 	const char *socket, *listen; /* --socket, --listen */
+	struct tls_server_options tls;
 	int64_t idle_ms;	     /* --idle; 0 = never */
 	bool is_json, is_json_pretty, is_verbose, is_foreground;
 	bool is_all, is_forced;
@@ -30,7 +31,7 @@ struct options {
 enum option_id {
 	OPT_REPOSITORY, OPT_FINGERPRINT, OPT_NS, OPT_KEYFILE, OPT_CHUNKS, OPT_ALLOW_UNSIGNED, OPT_VIA,
 	OPT_NAME, OPT_FOREGROUND, OPT_VERBOSE, OPT_CACHE, OPT_READ_AHEAD, OPT_CONNECTIONS, OPT_TIMEOUT,
-	OPT_SOCKET, OPT_LISTEN, OPT_IDLE,
+	OPT_SOCKET, OPT_LISTEN, OPT_TLS_CERTIFICATES, OPT_TLS_PSK, OPT_IDLE,
 	OPT_WAIT, OPT_FORCE, OPT_ALL, OPT_JSON, OPT_OUTPUT_FORMAT, OPT_HELP, OPT_VERSION, N_OPTIONS
 };
 

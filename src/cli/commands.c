@@ -39,14 +39,15 @@ const struct command commands[] = {
 		.kinds = { WORD_SNAPSHOT, WORD_IMAGE, WORD_IMAGE },
 		.options = LOOK | BIT(KEYFILE) | BIT(CHUNKS) | BIT(ALLOW_UNSIGNED) | BIT(NAME) | BIT(VERBOSE) |
 			   BIT(CACHE) | BIT(READ_AHEAD) | BIT(CONNECTIONS) | BIT(TIMEOUT) | BIT(SOCKET) |
-			   BIT(LISTEN) | BIT(IDLE),
+			   BIT(LISTEN) | BIT(TLS_CERTIFICATES) | BIT(TLS_PSK) | BIT(IDLE),
 		.summary = "show disk images to NBD clients, in the foreground",
 		.help = "Serves the ARCHIVEs of SNAPSHOT, or all its disk images, read-only, to NBD\n"
 			"clients (qemu-img, nbdcopy, nbd-client) at a unix socket or a TCP port, or at\n"
 			"the sockets that systemd has opened. Prints the URI for them when it listens;\n"
 			"ends by unmap, SIGTERM, Ctrl-C (with its last client; the second time at once).\n"
-			"An export is named like its archive, a partition drive-scsi0.img/p1. There is\n"
-			"no password and no encryption: who reaches the port reads the backup.",
+			"An export is named like its archive, a partition drive-scsi0.img/p1. Without\n"
+			"TLS there is no password and no encryption: who reaches the port reads the\n"
+			"backup.",
 		.run = cmd_serve,
 	},
 	{

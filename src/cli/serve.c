@@ -26,6 +26,7 @@ int cmd_serve(const struct options *options, struct failure *why)
 		.via = VIA_SOCKET,
 		.target = own.socket,
 		.listen = own.listen,
+		.tls = own.tls,
 		.idle_ms = own.idle_ms,
 		.name = own.name,
 		.foreground = true,

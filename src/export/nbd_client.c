@@ -65,6 +65,7 @@ void nbd_client_drop(struct nbd_client *client)
 		return;
 	nbd_server_has_user(client, false);
 	client->stage = NBD_GONE;
+	tls_session_free(STEAL(client->tls));
 	closep(&client->fd); /* epoll forgets it with that */
 	list_remove(&client->timed_node);
 	list_remove(&client->ready_node);
@@ -133,8 +134,10 @@ static void take_sent(struct nbd_client *client, size_t len)
 static ssize_t send_some(struct nbd_client *client)
 {
 	struct iovec iov[IOV_MAX_USED];
-	struct msghdr message = { .msg_iov = iov };
-	message.msg_iovlen = (size_t)fill(client, iov);
+	int n_iov = fill(client, iov);
+	if (client->tls && n_iov)
+		return tls_session_send(client->tls, iov, n_iov);
+	struct msghdr message = { .msg_iov = iov, .msg_iovlen = (size_t)n_iov };
 	ssize_t n = sendmsg(client->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 	return n < 0 ? -errno : n;
 }
@@ -239,6 +242,11 @@ static int take_step(struct nbd_client *client, int step)
 {
 	if (step == NBD_HANG_UP)
 		client->stage = NBD_LEAVES;
+	if (step == NBD_START_TLS) {
+		client->stage = NBD_BEGINS_TLS;
+		/* What came in the open does not count as said under TLS. */
+		return client->in_from == client->in_to ? 1 : -EPROTO;
+	}
 	if (step != NBD_TRANSMIT)
 		return 1;
 	client->stage = NBD_REQUESTS;
@@ -369,6 +377,30 @@ static int take_what_is_there(struct nbd_client *client)
 
 /* -- listening ------------------------------------------------------------------------------- */
 
+/* The answer that it may begin is on its way. */
+static int begin_tls(struct nbd_client *client)
+{
+	if (!client->tls)
+		client->tls = tls_session_new(client->server->options.tls, client->fd);
+	if (!client->tls)
+		return -ENOMEM;
+	int r = tls_session_begin(client->tls, &client->is_blocked);
+	client->has_input = r > 0;
+	if (r <= 0)
+		return r;
+	nbd_handshake_has_tls(&client->handshake);
+	client->stage = NBD_HAGGLES;
+	return 0;
+}
+
+static ssize_t receive_some(struct nbd_client *client, void *buf, size_t len)
+{
+	if (client->tls)
+		return tls_session_receive(client->tls, buf, len);
+	ssize_t n = recv(client->fd, buf, len, MSG_DONTWAIT);
+	return n < 0 ? -errno : n;
+}
+
 /* A client never closes half of a connection: who has closed its side is gone. */
 static int receive(struct nbd_client *client)
 {
@@ -378,15 +410,16 @@ static int receive(struct nbd_client *client)
 		client->in_from = 0;
 	}
 	size_t room = NBD_IN_SIZE - client->in_to;
-	ssize_t n = recv(client->fd, client->in + client->in_to, room, MSG_DONTWAIT);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+	ssize_t n = receive_some(client, client->in + client->in_to, room);
+	if (n == -EAGAIN || n == -EINTR) {
 		client->has_input = false;
 		return 0;
 	}
 	if (n <= 0)
 		return -ECONNRESET;
 	client->in_to += (size_t)n;
-	client->has_input = (size_t)n == room;
+	/* TLS keeps what it has received, and epoll does not know of it. */
+	client->has_input = client->tls || (size_t)n == room;
 	return 0;
 }
 
@@ -410,7 +443,9 @@ void nbd_client_work(struct nbd_client *client)
 {
 	int r = 0;
 	send_replies(client);
-	if (client->stage != NBD_GONE && is_heard(client)) {
+	if (client->stage == NBD_BEGINS_TLS && list_is_empty(&client->replies)) {
+		r = begin_tls(client);
+	} else if (client->stage != NBD_GONE && is_heard(client)) {
 		r = take_what_is_there(client);
 		if (r == 0 && client->has_input && is_heard(client))
 			r = receive(client);

@@ -69,6 +69,7 @@ void nbd_answer_keep_less(struct nbd_answer *answer);
 enum nbd_stage {
 	NBD_SAYS_FLAGS,
 	NBD_HAGGLES,
+	NBD_BEGINS_TLS,
 	NBD_REQUESTS, /* it has chosen an export, and is a user */
 	NBD_LEAVES,   /* gets what it asked for, and is not listened to any more */
 	NBD_GONE,     /* only its answers that are on their way are left */
@@ -79,6 +80,7 @@ enum nbd_stage {
 struct nbd_client {
 	struct nbd_server *server;
 	int fd;
+	struct tls_session *tls; /* NULL = none yet */
 	enum nbd_stage stage;
 	uint32_t interest;	 /* what epoll watches */
 	struct list node;	 /* server->clients, then server->graves */

@@ -6,6 +6,7 @@
 
 #include "export/nbd_handshake.h"
 #include "image/image.h"
+#include "net/tls_server.h"
 #include "util/strv.h"
 
 /*
@@ -16,6 +17,7 @@ struct nbd_server;
 
 struct nbd_server_options {
 	struct nbd_offer offer;	   /* lent, with all in it; each export has an image */
+	struct tls_server *tls;	   /* lent; NULL = none, else offer.needs_tls */
 	const int *listen_fds;	   /* stream sockets that listen; taken on success */
 	size_t n_listen_fds;
 	int64_t timeout_ms;	   /* deadline of one read; 0 = none */

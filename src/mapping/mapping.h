@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "mapping/backup.h"
+#include "net/tls_server.h"
 #include "stream/stream.h"
 
 /*
@@ -27,6 +28,7 @@ struct mapping_options {
 				    removed again.  VIA_SOCKET: the path of the socket, or NULL */
 	const char *listen;	 /* VIA_SOCKET without a target: an address for nbd_listen_address(); NULL:
 				    sockets from a service manager */
+	struct tls_server_options tls; /* VIA_SOCKET: nothing in it = no TLS */
 	int64_t idle_ms;	 /* VIA_SOCKET: ends when there was no client for so long; 0 = never */
 	const char *name;	 /* NULL: made from repository, namespace, snapshot, archive */
 	bool foreground;

@@ -72,6 +72,8 @@ int served_nbd_open(struct served *served, const struct mapping_options *options
 	int r = open_archives(served, options, why);
 	if (r == 0)
 		r = check_names(&served->nbd, served->backup->archive, &why->err);
+	if (r == 0 && (options->tls.certificates || options->tls.psk_file))
+		r = tls_server_open(&options->tls, &served->nbd.tls, &why->err);
 	if (r == 0 && !options->target && !options->listen)
 		r = activation_take(&served->nbd.sockets, &why->err);
 	if (r == 0 && !options->target && !options->listen && served->nbd.sockets.n == 0)
@@ -145,12 +147,12 @@ static int listen_somewhere(struct served *served, const struct mapping_options 
 static int name_exports(struct served *served, int fd, const char *path, struct err *err)
 {
 	const struct exports *exports = &served->nbd.exports;
-	bool is_only = served->nbd.n_beside == 0;
+	bool is_only = served->nbd.n_beside == 0, has_tls = served->nbd.tls;
 	CLEANUP(buf_deinit) struct buf uri = BUF_EMPTY;
-	int r = nbd_uri_add(&uri, fd, path, false, is_only ? exports->items[0].name : "", err);
+	int r = nbd_uri_add(&uri, fd, path, has_tls, is_only ? exports->items[0].name : "", err);
 	for (size_t i = is_only; r == 0 && i < exports->n; i++) {
 		CLEANUP(buf_deinit) struct buf other = BUF_EMPTY;
-		r = nbd_uri_add(&other, fd, path, false, exports->items[i].name, err);
+		r = nbd_uri_add(&other, fd, path, has_tls, exports->items[i].name, err);
 		if (r == 0)
 			r = strv_add(&served->info.partitions, other.data, err);
 	}
@@ -179,7 +181,9 @@ static int start_server(struct served *served, const struct mapping_options *opt
 			.exports = nbd->exports.items,
 			.n_exports = nbd->exports.n,
 			.has_default = nbd->n_beside == 0,
+			.needs_tls = nbd->tls,
 		},
+		.tls = nbd->tls,
 		.listen_fds = nbd->sockets.fds,
 		.n_listen_fds = nbd->sockets.n,
 		.timeout_ms = options->timeout_ms,
@@ -236,6 +240,7 @@ void served_nbd_close(struct served *served)
 {
 	struct served_nbd *nbd = &served->nbd;
 	nbd_server_close(nbd->server);
+	tls_server_close(nbd->tls);
 	exports_deinit(&nbd->exports);
 	activation_deinit(&nbd->sockets);
 	for (size_t i = 0; i < nbd->n_beside; i++) {

@@ -25,6 +25,7 @@ struct served_nbd {
 	size_t n_beside;
 	struct exports exports;
 	struct activation sockets; /* until the server has them */
+	struct tls_server *tls;	   /* NULL = none */
 	struct nbd_server *server;
 };
 
