@@ -63,22 +63,23 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	return 0;
 }
 
-static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *data,
-		   size_t len, void *user)
-{
-	struct h2_request *request = request_of(session, stream);
-	if (!request || request->is_refused || request->body(request, data, len) >= 0)
-		return 0;
-	/* The rest of it, and its end, may be here already. */
-	request->is_refused = true;
-	return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream, NGHTTP2_CANCEL) == 0
-		       ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
-}
-
 static void end(struct h2_request *request, enum h2_end how)
 {
 	list_remove(&request->node);
 	request->done(request, how);
+}
+
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *data,
+		   size_t len, void *user)
+{
+	struct h2_request *request = request_of(session, stream);
+	if (!request || request->body(request, data, len) >= 0)
+		return 0;
+	/* The rest of it, and its end, may be here already: it is nobody's. */
+	(void) nghttp2_session_set_stream_user_data(session, stream, NULL);
+	end(request, H2_BROKEN);
+	return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream, NGHTTP2_CANCEL) == 0
+		       ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 static int on_close(nghttp2_session *session, int32_t stream, uint32_t code, void *user)
@@ -86,7 +87,7 @@ static int on_close(nghttp2_session *session, int32_t stream, uint32_t code, voi
 	struct h2_request *request = request_of(session, stream);
 	if (!request)
 		return 0;
-	bool is_whole = code == NGHTTP2_NO_ERROR && request->status && request->has_ended && !request->is_refused;
+	bool is_whole = code == NGHTTP2_NO_ERROR && request->status && request->has_ended;
 	bool is_unseen = code == NGHTTP2_REFUSED_STREAM || !request->is_sent;
 	end(request, is_whole ? H2_DONE : is_unseen ? H2_REFUSED : H2_BROKEN);
 	return 0;
@@ -251,7 +252,7 @@ int h2_submit(struct h2 *h2, struct h2_request *request, const char *target, str
 	};
 	request->status = 0;
 	request->length = UINT64_MAX;
-	request->is_sent = request->has_ended = request->is_refused = false;
+	request->is_sent = request->has_ended = false;
 	request->stream = nghttp2_submit_request(h2->session, NULL, headers, ARRAY_LEN(headers), NULL, request);
 	if (request->stream < 0)
 		return failure(request->stream, err);

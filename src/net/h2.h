@@ -25,7 +25,7 @@ enum h2_end {
 /* One GET.  Embedded by the caller, untouched by it until done; then it can be used again. */
 struct h2_request {
 	/* set by the caller */
-	/* Bytes of the body, in order; negative: no more of it, the request ends with H2_BROKEN. */
+	/* Bytes of the body, in order; negative: no more of it, the request ends with H2_BROKEN now. */
 	int (*body)(struct h2_request *request, const uint8_t *data, size_t len);
 	void (*done)(struct h2_request *request, enum h2_end end);
 
@@ -36,8 +36,7 @@ struct h2_request {
 	/* the h2's own */
 	int32_t stream;
 	bool is_sent;
-	bool has_ended;	 /* the other end said so */
-	bool is_refused; /* by body() */
+	bool has_ended; /* the other end said so */
 	struct list node;
 };
 

@@ -134,9 +134,12 @@ static int wait_ms(const struct pbs_session *session, struct deadline until)
 
 int pbs_session_turn(struct pbs_session *session, int wake_fd, struct deadline until, struct err *err)
 {
+	bool was_idle = h2_is_idle(session->h2);
 	int is_full = send_pending(session, err);
 	if (is_full < 0)
 		return is_full;
+	if (!was_idle && h2_is_idle(session->h2))
+		return 0; /* what could not be sent any more has ended: there is nothing to wait for */
 	struct pollfd fds[] = {
 		{ .fd = tunnel_fd(session->tunnel), .events = (short)(POLLIN | (is_full ? POLLOUT : 0)) },
 		{ .fd = session->link.stop_fd, .events = POLLIN },

@@ -374,6 +374,29 @@ static void asks_again_for_what_was_refused_or_broken_off(void **state)
 	end(&s);
 }
 
+/* Nothing else moves on this connection. */
+static void goes_on_behind_an_answer_that_was_refused(void **state)
+{
+	struct scene s;
+	struct asked a[4];
+	begin_server(&s, false);
+	pbs_fake_limit(s.fake, 1);
+	begin_chunks(&s, 1);
+	fetch_right(&s, 9); /* and the settings are here */
+	for (int i = 0; i < 4; i += 2)
+		SCRIPT(s.fake, i, FAKE_STALL, .len = MAX_LEN + 1);
+	int64_t start_ns = now_ns();
+	for (size_t i = 0; i < 4; i++)
+		ask(&s, &a[i], (uint8_t)i);
+	for (size_t i = 0; i < 4; i++)
+		if (i % 2)
+			expect_chunk(&s, &a[i]);
+		else
+			expect_failure(&a[i], -EBADMSG, "more than a chunk can be");
+	assert_true(now_ns() - start_ns < SOON_NS);
+	end(&s);
+}
+
 /* -- a connection that is lost --------------------------------------------------------------- */
 
 static void lose(struct scene *s)
@@ -687,6 +710,7 @@ int main(void)
 		TEST(spreads_the_load_over_its_connections),
 		TEST(tells_one_kind_of_bad_answer_from_another),
 		TEST(asks_again_for_what_was_refused_or_broken_off),
+		TEST(goes_on_behind_an_answer_that_was_refused),
 		TEST(waits_for_a_server_that_comes_back_where_somebody_wants_it),
 		TEST(gives_up_at_the_deadline_of_a_fetch),
 		TEST(loses_nothing_when_the_connection_is_cut_again_and_again),

@@ -39,7 +39,7 @@ struct stream {
 	int n;	 /* of the chunk; -1 = a file, or a text */
 	const uint8_t *data;
 	size_t at, len;
-	bool is_held, is_to_break;
+	bool is_held, is_to_break, is_to_stall;
 };
 
 /* One that became a reader. */
@@ -67,12 +67,14 @@ static ssize_t give_body(nghttp2_session *h2, int32_t id, uint8_t *to, size_t le
 	size_t n = min_size(len, s->len - s->at);
 	if (s->is_to_break && s->at)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* RST_STREAM */
+	if (s->is_to_stall && n == 0)
+		return NGHTTP2_ERR_DEFERRED;
 	for (size_t i = 0; i < n; i++)
 		to[i] = s->data ? s->data[s->at + i] : pbs_fake_byte((unsigned)s->n, s->at + i);
 	if (s->is_to_break)
 		n /= 2;
 	s->at += n;
-	if (s->at == s->len)
+	if (s->at == s->len && !s->is_to_stall)
 		*flags |= NGHTTP2_DATA_FLAG_EOF;
 	return (ssize_t)n;
 }
@@ -113,12 +115,13 @@ static void answer_chunk(struct reader *r, struct stream *s)
 	s->is_held = script.act == FAKE_HOLD;
 	s->len = script.act >= FAKE_LENGTH ? script.len : FAKE_LEN(s->n);
 	s->is_to_break = script.act == FAKE_RESET;
+	s->is_to_stall = script.act == FAKE_STALL;
 	if (script.act == FAKE_REFUSE)
 		(void) nghttp2_submit_rst_stream(r->h2, 0, s->id, NGHTTP2_REFUSED_STREAM);
 	else if (script.act == FAKE_STATUS)
 		answer_text(r, s, script.status, script.text);
 	else if (!s->is_held)
-		answer(r, s, 200, script.act != FAKE_LENGTH);
+		answer(r, s, 200, script.act != FAKE_LENGTH && script.act != FAKE_STALL);
 }
 
 static void answer_file(struct reader *r, struct stream *s, const char *name)

@@ -32,6 +32,7 @@ enum fake_act {
 	FAKE_STATUS, /* that status, with a text */
 	FAKE_LENGTH, /* as many bytes; their number is not announced */
 	FAKE_ANNOUNCED, /* and is */
+	FAKE_STALL,	/* as many bytes, and neither more of them nor an end */
 };
 
 struct fake_script {
