@@ -568,6 +568,7 @@ void pbs_chunks_free(struct pbs_chunks *chunks)
 		closep(&worker->wake_fd);
 		free(worker->slots);
 	}
+	pbs_server_go_on(chunks->server); /* another snapshot may be opened */
 	free(chunks->workers);
 	(void) pthread_mutex_destroy(&chunks->lock);
 	free(chunks);

@@ -59,6 +59,12 @@ void pbs_server_stop(struct pbs_server *server)
 	(void) eventfd_write(server->stop_fd, 1);
 }
 
+void pbs_server_go_on(struct pbs_server *server)
+{
+	eventfd_t n;
+	(void) eventfd_read(server->stop_fd, &n);
+}
+
 void pbs_server_end_set_up(struct pbs_server *server)
 {
 	if (server->has_guide)

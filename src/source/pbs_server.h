@@ -33,8 +33,9 @@ struct pbs_server {
 int pbs_server_init(struct pbs_server *server, struct pbs_options *options, struct err *err) MUST_CHECK;
 void pbs_server_deinit(struct pbs_server *server);
 
-/* Whoever waits for the server gives up, now and later. */
+/* Whoever waits for the server gives up, now and later, until it goes on: with nobody left who was to stop. */
 void pbs_server_stop(struct pbs_server *server);
+void pbs_server_go_on(struct pbs_server *server);
 
 /* From here on nobody is asked for anything. */
 void pbs_server_end_set_up(struct pbs_server *server);

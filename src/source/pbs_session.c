@@ -247,10 +247,11 @@ static int become_reader(struct pbs_session *session, struct upgrade_answer *ans
 {
 	const struct pbs_reader *reader = session->reader;
 	struct pbs_server *server = reader->server;
-	struct deadline until = deadline_in_ms(server->timeout_ms);
 	CLEANUP(secret_deinit) struct secret credential = SECRET_EMPTY;
 	CLEANUP(secret_deinit) struct secret request = SECRET_EMPTY;
 	int r = pbs_server_credential(server, &session->link, &credential, err);
+	/* From here: a user may have looked for the password for long. */
+	struct deadline until = deadline_in_ms(server->timeout_ms);
 	if (r == 0)
 		r = tunnel_open(&session->link, until, &session->tunnel, err);
 	if (r == 0)
@@ -373,6 +374,8 @@ int pbs_session_download(struct pbs_session *session, const char *name, const st
 		.sink = sink,
 		.err = err,
 	};
+	if (!pbs_session_is_open(session))
+		return lost(session, err);
 	int r = buf_puts(&target, "/download", err);
 	if (r == 0)
 		r = url_add_query(&target, "file-name", name, err);
