@@ -193,7 +193,10 @@ static void replaces_a_file_as_a_whole(void **state)
 	CLEANUP(closep) int reader = open("conf/proxmox-backup/y", O_RDONLY | O_CLOEXEC);
 	assert_int_equal(client_file_replace(&dir, "y", "new", 3, NULL), 0);
 	assert_int_equal(stat("conf/proxmox-backup/y", &after), 0);
-	assert_int_not_equal(before.st_ino, after.st_ino); /* who reads the old one reads all of it */
+	assert_int_not_equal(before.st_ino, after.st_ino);
+	char old[32] = "";
+	assert_int_equal(read(reader, old, sizeof old - 1), strlen("old, and longer"));
+	assert_string_equal(old, "old, and longer"); /* who reads the old one reads all of it */
 	assert_int_equal(mode_of("conf/proxmox-backup/y"), 0600);
 	assert_int_equal(n_entries("conf/proxmox-backup"), n);
 	assert_int_equal(client_file_read(&dir, "y", &text, &len, NULL), 1);
