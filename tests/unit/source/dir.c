@@ -10,6 +10,7 @@
 #include <sys/fsuid.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "format/blob.h"
 #include "format/index.h"
@@ -813,6 +814,25 @@ static void reads_what_is_there_while_many_wait_for_what_is_not(void **state)
 	}
 }
 
+/* Without a deadline of its own, for as long as somebody waits for it. */
+static void waits_as_long_as_somebody_wants_it_and_not_longer(void **state)
+{
+	struct store *s = *state;
+	CLEANUP(source_closep) struct source *source = open_and_pull_out(s);
+	struct asked left, wanted;
+	ask(s, source, &left, NEW);
+	ask(s, source, &wanted, NEW);
+	expect_away(s, source);
+	(void) usleep(700000); /* they were tried again */
+	int n_done;
+	assert_int_equal(sem_getvalue(&wanted.done, &n_done), 0);
+	assert_int_equal(n_done, 0);
+	left.fetch.job.priority = PRIORITY_PREFETCH;
+	expect_failure(&left, -ECANCELED, "went away");
+	rename_in_top(s, "other", "store");
+	expect_text(s, &wanted, "new");
+}
+
 /* As nobody, who may not walk the path to the datastore, as below a /root of 0700. */
 static void give_up_rights(struct store *s)
 {
@@ -941,6 +961,7 @@ int main(void)
 		STORE_TEST(goes_on_while_only_the_path_is_gone),
 		STORE_TEST(finds_another_datastore_at_the_path_at_once),
 		STORE_TEST(waits_until_the_deadline_and_not_longer),
+		STORE_TEST(waits_as_long_as_somebody_wants_it_and_not_longer),
 		STORE_TEST(answers_who_waits_when_it_is_shut_down),
 		STORE_TEST(reads_what_is_there_while_many_wait_for_what_is_not),
 		STORE_TEST(knows_a_missing_chunk_where_it_may_not_walk_the_path),

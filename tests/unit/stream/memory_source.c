@@ -72,6 +72,8 @@ static void memory_fetch(struct source *source, struct fetch *fetch)
 
 static void memory_raise(struct source *source, struct fetch *fetch, enum priority priority)
 {
+	if (priority < fetch->job.priority)
+		fetch->job.priority = priority;
 }
 
 static void memory_verdict(struct source *source, const struct fetch *fetch, bool is_good)
@@ -159,4 +161,31 @@ unsigned memory_source_n_held(struct memory_source *m)
 	for (struct list *node = m->held.next; node != &m->held; node = node->next)
 		n++;
 	return n;
+}
+
+enum priority memory_source_priority(struct memory_source *m, unsigned n)
+{
+	HOLD(&m->lock);
+	for (struct list *node = m->held.next; node != &m->held; node = node->next) {
+		struct fetch *fetch = CONTAINER_OF(node, struct fetch, job.node);
+		if (find_chunk(m, fetch->digest) == (int)n)
+			return fetch->job.priority;
+	}
+	fail_msg("chunk %u is not held", n);
+	return N_PRIORITIES;
+}
+
+void memory_source_give_up(struct memory_source *m)
+{
+	struct list given_up, *node;
+	list_init(&given_up);
+	{
+		HOLD(&m->lock);
+		list_take_all(&given_up, &m->held);
+	}
+	while ((node = list_pop(&given_up))) {
+		struct fetch *fetch = CONTAINER_OF(node, struct fetch, job.node);
+		fetch->result = err_set(&fetch->err, -ECANCELED, "nobody waited");
+		fetch->done(fetch);
+	}
 }

@@ -44,3 +44,7 @@ void memory_source_hold(struct memory_source *m);
 /* Answers what is held and no longer holds. */
 void memory_source_release(struct memory_source *m);
 unsigned memory_source_n_held(struct memory_source *m);
+/* Of the fetch of chunk @n, which is held. */
+enum priority memory_source_priority(struct memory_source *m, unsigned n);
+/* What is held now fails with -ECANCELED, as of a source that lost its server; it goes on holding. */
+void memory_source_give_up(struct memory_source *m);

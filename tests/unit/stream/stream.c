@@ -362,6 +362,114 @@ static void goes_on_reading_ahead_for_reads_that_gave_up(void **state)
 	end(&s);
 }
 
+/* -- fetches nobody waits for any more: a source that lost its server gives them up -- */
+
+static void tells_the_source_whether_anybody_waits(void **state)
+{
+	struct scene s;
+	struct asked a, b, c, d;
+	begin(&s);
+	memory_source_hold(&s.memory);
+	ask(&s, &a, 0, 10, DEADLINE_NEVER);
+	ask(&s, &b, 5, 10, DEADLINE_NEVER);
+	assert_int_equal(memory_source_priority(&s.memory, 0), PRIORITY_DEMAND);
+	stream_cancel(s.stream, &a.read);
+	expect_failure(&a, -ECANCELED);
+	assert_int_equal(memory_source_priority(&s.memory, 0), PRIORITY_DEMAND); /* the other one does */
+	stream_cancel(s.stream, &b.read);
+	expect_failure(&b, -ECANCELED);
+	assert_int_equal(memory_source_priority(&s.memory, 0), PRIORITY_PREFETCH);
+	ask(&s, &c, 7, 10, deadline_in_ms(30));
+	assert_int_equal(memory_source_priority(&s.memory, 0), PRIORITY_DEMAND);
+	expect_failure(&c, -ETIMEDOUT);
+	assert_int_equal(memory_source_priority(&s.memory, 0), PRIORITY_PREFETCH);
+	ask(&s, &d, 8, 10, DEADLINE_NEVER);
+	assert_int_equal(memory_source_priority(&s.memory, 0), PRIORITY_DEMAND);
+	memory_source_release(&s.memory);
+	expect_bytes(&s, &d);
+	assert_int_equal(s.memory.n_fetched[0], 1);
+	end(&s);
+}
+
+static void forgets_what_the_source_gave_up(void **state)
+{
+	struct scene s;
+	struct asked a;
+	begin(&s);
+	memory_source_hold(&s.memory);
+	ask(&s, &a, 0, 3 * CHUNK, DEADLINE_NEVER);
+	stream_cancel(s.stream, &a.read);
+	expect_failure(&a, -ECANCELED);
+	memory_source_give_up(&s.memory);
+	assert_int_equal(memory_source_n_held(&s.memory), 0);
+	assert_int_equal(s.n_damaged, 0);
+	memory_source_release(&s.memory);
+	read_right(&s, 0, 3 * CHUNK);
+	end(&s);
+}
+
+/* The source had decided when the reader came: that is no failure of the reader's. */
+static void starts_again_what_was_given_up_as_somebody_came(void **state)
+{
+	enum { TIMES = 50 };
+	struct scene s;
+	struct asked a, b, c;
+	begin_with(&s, 4 * CHUNK, 0, false);
+	memory_source_hold(&s.memory);
+	ask(&s, &a, 0, 10, DEADLINE_NEVER);
+	stream_cancel(s.stream, &a.read);
+	expect_failure(&a, -ECANCELED);
+	ask(&s, &b, 0, CHUNK, DEADLINE_NEVER);
+	for (int i = 0; i < TIMES; i++) {
+		memory_source_give_up(&s.memory);
+		assert_int_equal(memory_source_n_held(&s.memory), 1);
+		assert_int_equal(memory_source_priority(&s.memory, 0), PRIORITY_DEMAND);
+	}
+	ask(&s, &c, 2 * CHUNK - 1, 2, DEADLINE_NEVER); /* and other loads have room */
+	assert_int_equal(memory_source_n_held(&s.memory), 2);
+	memory_source_release(&s.memory);
+	expect_bytes(&s, &b);
+	expect_bytes(&s, &c);
+	assert_int_equal(s.n_damaged, 0);
+	read_right(&s, 0, CHUNK); /* the cache has not lost room by it */
+	read_right(&s, 2 * CHUNK, CHUNK);
+	assert_int_equal(s.memory.n_fetched[0], 1);
+	assert_int_equal(s.memory.n_fetched[2], 1);
+	end(&s);
+}
+
+static void starts_nothing_again_when_it_was_shut_down(void **state)
+{
+	struct scene s;
+	struct asked a;
+	begin(&s);
+	memory_source_hold(&s.memory);
+	ask(&s, &a, 0, 10, DEADLINE_NEVER);
+	stream_shutdown(s.stream);
+	expect_failure(&a, -ESHUTDOWN);
+	memory_source_give_up(&s.memory);
+	assert_int_equal(memory_source_n_held(&s.memory), 0);
+	end(&s);
+}
+
+/* Other failures are, whoever came. */
+static void fails_who_came_with_any_other_failure(void **state)
+{
+	struct scene s;
+	struct asked a, b;
+	begin(&s);
+	memory_source_hold(&s.memory);
+	ask(&s, &a, 0, 10, DEADLINE_NEVER);
+	stream_cancel(s.stream, &a.read);
+	expect_failure(&a, -ECANCELED);
+	ask(&s, &b, 0, 10, DEADLINE_NEVER);
+	s.memory.fail_code = -ECONNRESET;
+	memory_source_release(&s.memory);
+	expect_failure(&b, -ECONNRESET);
+	assert_int_equal(s.memory.n_fetched[0], 1);
+	end(&s);
+}
+
 static void ends_with_reads_of_another_stream_in_the_queue(void **state)
 {
 	struct scene s;
@@ -592,6 +700,11 @@ int main(void)
 		TEST(fetches_nothing_for_reads_that_gave_up),
 		TEST(fetches_what_another_read_still_waits_for),
 		TEST(goes_on_reading_ahead_for_reads_that_gave_up),
+		TEST(tells_the_source_whether_anybody_waits),
+		TEST(forgets_what_the_source_gave_up),
+		TEST(starts_again_what_was_given_up_as_somebody_came),
+		TEST(starts_nothing_again_when_it_was_shut_down),
+		TEST(fails_who_came_with_any_other_failure),
 		TEST(ends_with_reads_of_another_stream_in_the_queue),
 		TEST(gives_up_nothing_that_was_answered),
 		TEST(ends_with_reads_under_way),
