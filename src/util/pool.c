@@ -108,7 +108,8 @@ int pool_submit(struct pool *pool, struct job *job, struct err *err)
 		if (r < 0 && pool->n_started == 0)
 			return err_set(err, r, "cannot start a thread");
 	}
-	list_append(&pool->queue[job->priority], &job->node);
+	enum priority priority = job->priority; /* gcc does not read it atomically as an index */
+	list_append(&pool->queue[priority], &job->node);
 	pool->n_queued++;
 	(void) pthread_cond_signal(&pool->work);
 	return 0;
