@@ -88,8 +88,8 @@ static int on_close(nghttp2_session *session, int32_t stream, uint32_t code, voi
 	if (!request)
 		return 0;
 	bool is_whole = code == NGHTTP2_NO_ERROR && request->status && request->has_ended;
-	bool is_unseen = code == NGHTTP2_REFUSED_STREAM || !request->is_sent;
-	end(request, is_whole ? H2_DONE : is_unseen ? H2_REFUSED : H2_BROKEN);
+	/* What was not sent when the other end went away counts as refused, too. */
+	end(request, is_whole ? H2_DONE : code == NGHTTP2_REFUSED_STREAM ? H2_REFUSED : H2_BROKEN);
 	return 0;
 }
 
@@ -97,9 +97,6 @@ static int on_close(nghttp2_session *session, int32_t stream, uint32_t code, voi
 static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
 	struct h2 *h2 = user;
-	struct h2_request *request = request_of(session, frame->hd.stream_id);
-	if (request && frame->hd.type == NGHTTP2_HEADERS)
-		request->is_sent = true;
 	if (frame->hd.type != NGHTTP2_GOAWAY)
 		return 0;
 	h2->has_failed = true;
@@ -252,7 +249,7 @@ int h2_submit(struct h2 *h2, struct h2_request *request, const char *target, str
 	};
 	request->status = 0;
 	request->length = UINT64_MAX;
-	request->is_sent = request->has_ended = false;
+	request->has_ended = false;
 	request->stream = nghttp2_submit_request(h2->session, NULL, headers, ARRAY_LEN(headers), NULL, request);
 	if (request->stream < 0)
 		return failure(request->stream, err);

@@ -35,7 +35,6 @@ struct h2_request {
 
 	/* the h2's own */
 	int32_t stream;
-	bool is_sent;
 	bool has_ended; /* the other end said so */
 	struct list node;
 };
