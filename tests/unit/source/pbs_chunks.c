@@ -361,9 +361,11 @@ static void asks_again_for_what_was_refused_or_broken_off(void **state)
 	SCRIPT(s.fake, 1, FAKE_REFUSE, .n_times = 4); /* it was not looked at: as often as it takes */
 	SCRIPT(s.fake, 2, FAKE_RESET, .n_times = 2);
 	SCRIPT(s.fake, 3, FAKE_RESET, .n_times = 3);
+	int64_t start_ns = now_ns();
 	for (size_t i = 0; i < 3; i++)
 		ask(&s, &a[i], (uint8_t)(1 + i));
 	expect_chunk(&s, &a[0]);
+	assert_true(a[0].done_ns - start_ns >= 4 * 100000000ll); /* not at once each time: it has enough to do */
 	expect_chunk(&s, &a[1]);
 	expect_failure(&a[2], -EIO, "breaks off");
 	struct fake_seen have = seen(&s);

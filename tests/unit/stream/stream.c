@@ -414,7 +414,7 @@ static void starts_again_what_was_given_up_as_somebody_came(void **state)
 	enum { TIMES = 50 };
 	struct scene s;
 	struct asked a, b, c;
-	begin_with(&s, 4 * CHUNK, 0, false);
+	begin_with(&s, 8 * CHUNK, 0, false);
 	memory_source_hold(&s.memory);
 	ask(&s, &a, 0, 10, DEADLINE_NEVER);
 	stream_cancel(s.stream, &a.read);
@@ -431,10 +431,29 @@ static void starts_again_what_was_given_up_as_somebody_came(void **state)
 	expect_bytes(&s, &b);
 	expect_bytes(&s, &c);
 	assert_int_equal(s.n_damaged, 0);
+	read_right(&s, 3 * CHUNK, CHUNK);
 	read_right(&s, 0, CHUNK); /* the cache has not lost room by it */
 	read_right(&s, 2 * CHUNK, CHUNK);
 	assert_int_equal(s.memory.n_fetched[0], 1);
 	assert_int_equal(s.memory.n_fetched[2], 1);
+	end(&s);
+}
+
+/* A source without its server would give it up for ever. */
+static void waits_for_what_a_read_without_hurry_wants(void **state)
+{
+	struct scene s;
+	struct asked a = { 0 };
+	begin(&s);
+	memory_source_hold(&s.memory);
+	(void) sem_init(&a.done, 0, 0);
+	a.read = (struct read){ .len = 10, .until = DEADLINE_NEVER, .priority = PRIORITY_PREFETCH, .done = answered };
+	stream_submit(s.stream, &a.read);
+	assert_int_equal(memory_source_priority(&s.memory, 0), PRIORITY_PREFETCH);
+	memory_source_give_up(&s.memory);
+	assert_int_equal(memory_source_priority(&s.memory, 0), PRIORITY_DEMAND);
+	memory_source_release(&s.memory);
+	expect_bytes(&s, &a);
 	end(&s);
 }
 
@@ -703,6 +722,7 @@ int main(void)
 		TEST(tells_the_source_whether_anybody_waits),
 		TEST(forgets_what_the_source_gave_up),
 		TEST(starts_again_what_was_given_up_as_somebody_came),
+		TEST(waits_for_what_a_read_without_hurry_wants),
 		TEST(starts_nothing_again_when_it_was_shut_down),
 		TEST(fails_who_came_with_any_other_failure),
 		TEST(ends_with_reads_of_another_stream_in_the_queue),
