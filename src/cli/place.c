@@ -51,7 +51,8 @@ int place_explain(const struct place *place, const struct group *group, int r, s
 		group_format(group, text);
 		return not_there("group", text, why);
 	}
-	if (source_list_namespaces(place->source, &why->candidates, &ignored) == 0)
+	/* The root is always there: it is something else that is not. */
+	if (*place->ns && source_list_namespaces(place->source, &why->candidates, &ignored) == 0)
 		return not_there("namespace", place->ns, why);
 	return r;
 }

@@ -17,8 +17,11 @@ static int not_there(struct failure *why, const char *what, const char *name)
 		       text_escape(name, escaped, sizeof escaped), shown);
 }
 
+/* The root is always there: of what else is not, @why has the words. */
 static int no_namespace(struct source *source, const char *ns, struct failure *why)
 {
+	if (!*ns)
+		return why->err.code;
 	int r = source_list_namespaces(source, &why->candidates, &why->err);
 	return r < 0 ? r : not_there(why, "namespace", ns);
 }
