@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "scratch.h"
-#include "tls_server.h"
+#include "tls_peer.h"
 #include "unit.h"
 #include "util/bytes.h"
 
@@ -55,7 +55,7 @@ static void serve(struct tls_conn *conn)
 }
 
 struct scene {
-	struct tls_server *server;
+	struct tls_peer *server;
 	struct tls_trust trust;
 	struct link link;
 	struct http *http;
@@ -63,10 +63,10 @@ struct scene {
 
 static void begin(struct scene *s)
 {
-	const struct tls_server_options options = { .names = "DNS:x", .serve = serve };
-	*s = (struct scene){ .server = tls_server_start(&options), .trust.is_pinned = true };
-	memcpy(s->trust.fingerprint, tls_server_fingerprint(s->server), DIGEST_SIZE);
-	s->link = (struct link){ .host = "127.0.0.1", .port = tls_server_port(s->server), .stop_fd = -EBADF,
+	const struct tls_peer_options options = { .names = "DNS:x", .serve = serve };
+	*s = (struct scene){ .server = tls_peer_start(&options), .trust.is_pinned = true };
+	memcpy(s->trust.fingerprint, tls_peer_fingerprint(s->server), DIGEST_SIZE);
+	s->link = (struct link){ .host = "127.0.0.1", .port = tls_peer_port(s->server), .stop_fd = -EBADF,
 				 .check.trust = &s->trust };
 	assert_int_equal(http_new(&s->link, &s->http, NULL), 0);
 }
@@ -74,7 +74,7 @@ static void begin(struct scene *s)
 static void end(struct scene *s)
 {
 	http_free(s->http);
-	tls_server_stop(s->server);
+	tls_peer_stop(s->server);
 }
 
 static int call(struct scene *s, const char *target, size_t max_len, struct http_answer *ret, struct err *err)
@@ -112,7 +112,7 @@ static void asks_in_so_many_words(void **state)
 		expect_echo(&s, &post, "POST", "Content-Type: application/json\r\nAuthorization: x\r\n"
 			    "Content-Length: 16\r\n\r\n{\"username\":\"a\"}");
 	}
-	assert_int_equal(tls_server_n_accepted(s.server), 1); /* all on one connection */
+	assert_int_equal(tls_peer_n_accepted(s.server), 1); /* all on one connection */
 	end(&s);
 }
 
@@ -130,7 +130,7 @@ static void gives_any_status_and_follows_nothing(void **state)
 		assert_string_equal(answer.body.data, "xxxxxxx");
 		http_answer_deinit(&answer);
 	}
-	assert_int_equal(tls_server_n_accepted(s.server), 1);
+	assert_int_equal(tls_peer_n_accepted(s.server), 1);
 	end(&s);
 }
 
@@ -174,7 +174,7 @@ static void connects_again_where_the_server_closed(void **state)
 		assert_int_equal(call(&s, "/echo?close", 1000, &answer, NULL), 0);
 		assert_int_equal(answer.status, 200);
 		http_answer_deinit(&answer);
-		assert_int_equal(tls_server_n_accepted(s.server), i);
+		assert_int_equal(tls_peer_n_accepted(s.server), i);
 	}
 	end(&s);
 }

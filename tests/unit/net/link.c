@@ -11,7 +11,7 @@
 #include "net/http.h"
 #include "net/tunnel.h"
 #include "scratch.h"
-#include "tls_server.h"
+#include "tls_peer.h"
 #include "unit.h"
 #include "util/thread.h"
 
@@ -89,12 +89,12 @@ static int call(struct link *link, struct deadline until, struct err *err)
 	return r;
 }
 
-static struct tls_server *start(void (*serve)(struct tls_conn *conn), bool is_plain)
+static struct tls_peer *start(void (*serve)(struct tls_conn *conn), bool is_plain)
 {
-	const struct tls_server_options options = { .names = "IP:127.0.0.1", .is_plain = is_plain, .serve = serve };
-	struct tls_server *server = tls_server_start(&options);
+	const struct tls_peer_options options = { .names = "IP:127.0.0.1", .is_plain = is_plain, .serve = serve };
+	struct tls_peer *server = tls_peer_start(&options);
 	any = (struct tls_trust){ .is_pinned = true };
-	memcpy(any.fingerprint, tls_server_fingerprint(server), DIGEST_SIZE);
+	memcpy(any.fingerprint, tls_peer_fingerprint(server), DIGEST_SIZE);
 	return server;
 }
 
@@ -118,23 +118,23 @@ static void tells_one_kind_of_bad_server_from_another(void **state)
 		{ break_off_in_the_header, false, -ECONNRESET, -EPROTO, "127.0.0.1:" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		struct tls_server *server = start(rows[i].serve, rows[i].is_plain);
-		struct link link = link_to(tls_server_port(server));
+		struct tls_peer *server = start(rows[i].serve, rows[i].is_plain);
+		struct link link = link_to(tls_peer_port(server));
 		struct err err = ERR_NONE;
 		int r = call(&link, deadline_in_ms(20000), &err);
 		if (r >= 0 || (r != rows[i].code && r != rows[i].other_code) || !strstr(err.msg, rows[i].words))
 			fail_msg("row %zu: %d: %s", i, r, err.msg);
 		assert_int_equal(err.code, r);
-		tls_server_stop(server);
+		tls_peer_stop(server);
 	}
 }
 
 static void says_that_nobody_is_there(void **state)
 {
-	struct tls_server *server = start(be_silent, true);
-	struct link link = link_to(tls_server_port(server));
+	struct tls_peer *server = start(be_silent, true);
+	struct link link = link_to(tls_peer_port(server));
 	char words[100];
-	tls_server_stop(server);
+	tls_peer_stop(server);
 	struct err err = ERR_NONE;
 	struct tunnel *tunnel = NULL;
 	(void) snprintf(words, sizeof words, "cannot connect to 127.0.0.1:%u: Connection refused", (unsigned)link.port);
@@ -162,20 +162,20 @@ static void waits_until_the_deadline_and_not_longer(void **state)
 {
 	for (int is_plain = 0; is_plain <= 1; is_plain++)
 		for (int with_tunnel = 0; with_tunnel <= is_plain; with_tunnel++) {
-			struct tls_server *server = start(be_silent, is_plain);
-			struct link link = link_to(tls_server_port(server));
+			struct tls_peer *server = start(be_silent, is_plain);
+			struct link link = link_to(tls_peer_port(server));
 			struct err err = ERR_NONE;
 			struct deadline until = deadline_in_ms(200);
 			assert_int_equal(call_either_way(&link, with_tunnel, until, &err), -ETIMEDOUT);
 			assert_true(deadline_is_over(until));
 			assert_true(now_ns() - until.ns < 5000000000);
 			assert_non_null(strstr(err.msg, "does not answer in time"));
-			tls_server_stop(server);
+			tls_peer_stop(server);
 		}
 }
 
 struct stopper {
-	struct tls_server *server;
+	struct tls_peer *server;
 	int fd;
 };
 
@@ -183,7 +183,7 @@ struct stopper {
 static void *stop_soon(void *user)
 {
 	struct stopper *stopper = user;
-	while (tls_server_n_accepted(stopper->server) == 0)
+	while (tls_peer_n_accepted(stopper->server) == 0)
 		(void) usleep(1000);
 	(void) usleep(20000);
 	(void) eventfd_write(stopper->fd, 1);
@@ -194,8 +194,8 @@ static void gives_up_at_once_when_it_is_stopped(void **state)
 {
 	for (int is_plain = 0; is_plain <= 1; is_plain++)
 		for (int with_tunnel = 0; with_tunnel <= is_plain; with_tunnel++) {
-			struct tls_server *server = start(be_silent, is_plain);
-			struct link link = link_to(tls_server_port(server));
+			struct tls_peer *server = start(be_silent, is_plain);
+			struct link link = link_to(tls_peer_port(server));
 			struct stopper stopper = { .server = server, .fd = eventfd(0, EFD_CLOEXEC) };
 			struct err err = ERR_NONE;
 			pthread_t thread;
@@ -209,7 +209,7 @@ static void gives_up_at_once_when_it_is_stopped(void **state)
 			assert_true(now_ns() - start_ns < 5000000000);
 			(void) pthread_join(thread, NULL);
 			(void) close(stopper.fd);
-			tls_server_stop(server);
+			tls_peer_stop(server);
 		}
 }
 

@@ -7,7 +7,7 @@
 #include "crypto/crypt_key.h"
 #include "net/http.h"
 #include "scratch.h"
-#include "tls_server.h"
+#include "tls_peer.h"
 #include "unit.h"
 #include "util/bytes.h"
 
@@ -28,23 +28,23 @@ static int set_up(void **state)
 
 enum trusted { NOTHING, KNOWN, KNOWN_OTHER, PINNED, PINNED_OTHER };
 
-static struct tls_trust trust_of(const struct tls_server *server, enum trusted trusted)
+static struct tls_trust trust_of(const struct tls_peer *server, enum trusted trusted)
 {
 	struct tls_trust trust = {
 		.is_known = trusted == KNOWN || trusted == KNOWN_OTHER,
 		.is_pinned = trusted == PINNED || trusted == PINNED_OTHER,
 	};
-	memcpy(trust.fingerprint, tls_server_fingerprint(server), DIGEST_SIZE);
+	memcpy(trust.fingerprint, tls_peer_fingerprint(server), DIGEST_SIZE);
 	if (trusted == KNOWN_OTHER || trusted == PINNED_OTHER)
 		trust.fingerprint[DIGEST_SIZE - 1] ^= 1;
 	return trust;
 }
 
 /* Words of the failure that follows; "" = none. */
-static void expect_words(const struct tls_server *server, const struct link *link, const struct err *err)
+static void expect_words(const struct tls_peer *server, const struct link *link, const struct err *err)
 {
 	char seen[FINGERPRINT_TEXT_SIZE], want[400] = "";
-	fingerprint_format(tls_server_fingerprint(server), DIGEST_SIZE, seen);
+	fingerprint_format(tls_peer_fingerprint(server), DIGEST_SIZE, seen);
 	if (link->check.verdict == TLS_UNKNOWN)
 		(void) snprintf(want, sizeof want, "nothing vouches for the certificate of %s", link->host);
 	if (link->check.verdict == TLS_CHANGED)
@@ -89,11 +89,11 @@ static void decides_who_is_the_right_one(void **state)
 		{ ISSUER_AUTHORITY, "DNS:x.example,DNS:localhost", "localhost", "authority.pem", NOTHING, TLS_TRUSTED },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		const struct tls_server_options options = { .issuer = rows[i].issuer, .names = rows[i].names,
+		const struct tls_peer_options options = { .issuer = rows[i].issuer, .names = rows[i].names,
 							    .is_expired = rows[i].is_expired, .serve = answer_once };
-		struct tls_server *server = tls_server_start(&options);
+		struct tls_peer *server = tls_peer_start(&options);
 		struct tls_trust trust = trust_of(server, rows[i].trusted);
-		struct link link = { .host = rows[i].host, .port = tls_server_port(server), .stop_fd = -EBADF,
+		struct link link = { .host = rows[i].host, .port = tls_peer_port(server), .stop_fd = -EBADF,
 				     .check.trust = &trust };
 		const struct http_request request = { .target = "/", .max_len = 100, .until = deadline_in_ms(20000) };
 		struct http_answer answer = HTTP_ANSWER_EMPTY;
@@ -105,21 +105,21 @@ static void decides_who_is_the_right_one(void **state)
 		int r = http_call(http, &request, &answer, &err);
 		if (r != (rows[i].verdict == TLS_TRUSTED ? 0 : -EACCES) || link.check.verdict != rows[i].verdict)
 			fail_msg("row %zu: verdict %d, %d: %s", i, (int)link.check.verdict, r, err.msg);
-		assert_memory_equal(link.check.seen, tls_server_fingerprint(server), DIGEST_SIZE);
+		assert_memory_equal(link.check.seen, tls_peer_fingerprint(server), DIGEST_SIZE);
 		expect_words(server, &link, &err);
 		http_answer_deinit(&answer);
 		http_free(http);
-		tls_server_stop(server);
+		tls_peer_stop(server);
 	}
 }
 
 /* What is said of one connection is not said of the next one. */
 static void forgets_what_it_saw_before(void **state)
 {
-	const struct tls_server_options options = { .names = "DNS:x", .serve = answer_once };
-	struct tls_server *server = tls_server_start(&options);
+	const struct tls_peer_options options = { .names = "DNS:x", .serve = answer_once };
+	struct tls_peer *server = tls_peer_start(&options);
 	struct tls_trust trust = trust_of(server, NOTHING);
-	struct link link = { .host = "127.0.0.1", .port = tls_server_port(server), .stop_fd = -EBADF,
+	struct link link = { .host = "127.0.0.1", .port = tls_peer_port(server), .stop_fd = -EBADF,
 			     .check.trust = &trust };
 	const struct http_request request = { .target = "/", .max_len = 100, .until = DEADLINE_NEVER };
 	struct http_answer answer = HTTP_ANSWER_EMPTY;
@@ -131,7 +131,7 @@ static void forgets_what_it_saw_before(void **state)
 	assert_int_equal(http_call(http, &request, &answer, NULL), 0);
 	assert_int_equal(link.check.verdict, TLS_TRUSTED);
 	http_answer_deinit(&answer);
-	tls_server_stop(server);
+	tls_peer_stop(server);
 	assert_int_equal(http_call(http, &request, &answer, NULL), -ECONNREFUSED);
 	assert_int_equal(link.check.verdict, TLS_NOT_SEEN);
 	http_free(http);

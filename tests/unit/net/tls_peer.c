@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tls_server.h"
+#include "tls_peer.h"
 
 #include <arpa/inet.h>
 #include <openssl/evp.h>
@@ -24,8 +24,8 @@ struct connection {
 	pthread_t thread;
 };
 
-struct tls_server {
-	struct tls_server_options options;
+struct tls_peer {
+	struct tls_peer_options options;
 	int listen_fd, stop_fd;
 	uint16_t port;
 	uint8_t fingerprint[DIGEST_SIZE];
@@ -91,7 +91,7 @@ void tls_authority_write(const char *path)
 	assert_int_equal(fclose(f), 0);
 }
 
-static void make_context(struct tls_server *server)
+static void make_context(struct tls_peer *server)
 {
 	EVP_PKEY *key = EVP_EC_gen("P-256");
 	bool is_own = server->options.issuer == ISSUER_SELF;
@@ -138,7 +138,7 @@ static void *run_connection(void *user)
 	return NULL;
 }
 
-static void take_connection(struct tls_server *server)
+static void take_connection(struct tls_peer *server)
 {
 	int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd < 0)
@@ -157,7 +157,7 @@ static void take_connection(struct tls_server *server)
 
 static void *run_server(void *user)
 {
-	struct tls_server *server = user;
+	struct tls_peer *server = user;
 	for (;;) {
 		struct pollfd fds[] = { { .fd = server->stop_fd, .events = POLLIN },
 					{ .fd = server->listen_fd, .events = POLLIN } };
@@ -171,7 +171,7 @@ static void *run_server(void *user)
 
 /* -- life ------------------------------------------------------------------------------------ */
 
-static void listen_somewhere(struct tls_server *server)
+static void listen_somewhere(struct tls_peer *server)
 {
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof at;
@@ -183,9 +183,9 @@ static void listen_somewhere(struct tls_server *server)
 	server->port = ntohs(at.sin_port);
 }
 
-struct tls_server *tls_server_start(const struct tls_server_options *options)
+struct tls_peer *tls_peer_start(const struct tls_peer_options *options)
 {
-	struct tls_server *server = calloc(1, sizeof *server);
+	struct tls_peer *server = calloc(1, sizeof *server);
 	assert_non_null(server);
 	server->options = *options;
 	(void) pthread_mutex_init(&server->lock, NULL);
@@ -199,7 +199,7 @@ struct tls_server *tls_server_start(const struct tls_server_options *options)
 	return server;
 }
 
-void tls_server_cut(struct tls_server *server)
+void tls_peer_cut(struct tls_peer *server)
 {
 	HOLD(&server->lock);
 	for (struct list *node = server->connections.next; node != &server->connections; node = node->next) {
@@ -209,20 +209,20 @@ void tls_server_cut(struct tls_server *server)
 	}
 }
 
-void tls_server_refuse(struct tls_server *server, bool is_refusing)
+void tls_peer_refuse(struct tls_peer *server, bool is_refusing)
 {
 	HOLD(&server->lock);
 	server->is_refusing = is_refusing;
 }
 
-void tls_server_stop(struct tls_server *server)
+void tls_peer_stop(struct tls_peer *server)
 {
 	struct list *node;
 	if (!server)
 		return;
 	(void) eventfd_write(server->stop_fd, 1);
 	(void) pthread_join(server->thread, NULL);
-	tls_server_cut(server);
+	tls_peer_cut(server);
 	while ((node = list_pop(&server->connections))) {
 		struct connection *c = CONTAINER_OF(node, struct connection, node);
 		(void) pthread_join(c->thread, NULL);
@@ -235,17 +235,17 @@ void tls_server_stop(struct tls_server *server)
 	free(server);
 }
 
-uint16_t tls_server_port(const struct tls_server *server)
+uint16_t tls_peer_port(const struct tls_peer *server)
 {
 	return server->port;
 }
 
-const uint8_t *tls_server_fingerprint(const struct tls_server *server)
+const uint8_t *tls_peer_fingerprint(const struct tls_peer *server)
 {
 	return server->fingerprint;
 }
 
-unsigned tls_server_n_accepted(struct tls_server *server)
+unsigned tls_peer_n_accepted(struct tls_peer *server)
 {
 	HOLD(&server->lock);
 	return server->n_accepted;

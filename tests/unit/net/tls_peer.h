@@ -11,10 +11,10 @@
  * A server on a port of 127.0.0.1, with a thread for each connection and a certificate made for the occasion:
  * its own, or one that the test's authority vouches for.
  */
-struct tls_server;
+struct tls_peer;
 
 struct tls_conn {
-	struct tls_server *server;
+	struct tls_peer *server;
 	int fd;
 	SSL *ssl; /* NULL = without TLS */
 	void *user;
@@ -22,7 +22,7 @@ struct tls_conn {
 
 enum tls_issuer { ISSUER_SELF, ISSUER_AUTHORITY };
 
-struct tls_server_options {
+struct tls_peer_options {
 	enum tls_issuer issuer;
 	const char *names; /* subjectAltName: "DNS:localhost,IP:127.0.0.1" */
 	bool is_expired;
@@ -32,19 +32,19 @@ struct tls_server_options {
 };
 
 /* SIGPIPE is the test's to ignore. */
-struct tls_server *tls_server_start(const struct tls_server_options *options);
+struct tls_peer *tls_peer_start(const struct tls_peer_options *options);
 /* Connections are cut, and their threads joined. */
-void tls_server_stop(struct tls_server *server);
+void tls_peer_stop(struct tls_peer *server);
 
 /* Those there are now; new ones are taken. */
-void tls_server_cut(struct tls_server *server);
+void tls_peer_cut(struct tls_peer *server);
 /* New ones are cut at once, before the handshake, until it is told otherwise. */
-void tls_server_refuse(struct tls_server *server, bool is_refusing);
+void tls_peer_refuse(struct tls_peer *server, bool is_refusing);
 
-uint16_t tls_server_port(const struct tls_server *server);
-const uint8_t *tls_server_fingerprint(const struct tls_server *server);
+uint16_t tls_peer_port(const struct tls_peer *server);
+const uint8_t *tls_peer_fingerprint(const struct tls_peer *server);
 /* How many were accepted. */
-unsigned tls_server_n_accepted(struct tls_server *server);
+unsigned tls_peer_n_accepted(struct tls_peer *server);
 
 /* The test authority's certificate is written to @path: for SSL_CERT_FILE. */
 void tls_authority_write(const char *path);

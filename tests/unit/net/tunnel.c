@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "scratch.h"
-#include "tls_server.h"
+#include "tls_peer.h"
 #include "unit.h"
 #include "util/bytes.h"
 
@@ -16,7 +16,7 @@ enum { LEN = 8 << 20 }; /* more than the kernel keeps on the way */
 static uint8_t pattern[LEN], got[LEN];
 
 struct scene {
-	struct tls_server *server;
+	struct tls_peer *server;
 	struct tls_trust trust;
 	struct link link;
 	struct tunnel *tunnel;
@@ -51,13 +51,13 @@ static void give_all(struct tls_conn *conn)
 
 static void begin(struct scene *s, void (*serve)(struct tls_conn *conn))
 {
-	const struct tls_server_options options = { .names = "DNS:x", .serve = serve, .user = s };
+	const struct tls_peer_options options = { .names = "DNS:x", .serve = serve, .user = s };
 	struct err err = ERR_NONE;
 	*s = (struct scene){ .trust.is_pinned = true };
 	(void) sem_init(&s->go, 0, 0);
-	s->server = tls_server_start(&options);
-	memcpy(s->trust.fingerprint, tls_server_fingerprint(s->server), DIGEST_SIZE);
-	s->link = (struct link){ .host = "127.0.0.1", .port = tls_server_port(s->server), .stop_fd = -EBADF,
+	s->server = tls_peer_start(&options);
+	memcpy(s->trust.fingerprint, tls_peer_fingerprint(s->server), DIGEST_SIZE);
+	s->link = (struct link){ .host = "127.0.0.1", .port = tls_peer_port(s->server), .stop_fd = -EBADF,
 				 .check.trust = &s->trust };
 	if (tunnel_open(&s->link, deadline_in_ms(20000), &s->tunnel, &err) < 0)
 		fail_msg("%s", err.msg);
@@ -67,7 +67,7 @@ static void end(struct scene *s)
 {
 	(void) sem_post(&s->go);
 	tunnel_close(s->tunnel);
-	tls_server_stop(s->server);
+	tls_peer_stop(s->server);
 	(void) sem_destroy(&s->go);
 }
 
@@ -144,7 +144,7 @@ static void says_that_the_connection_is_gone(void **state)
 	struct scene s;
 	ssize_t n;
 	begin(&s, take_all);
-	tls_server_cut(s.server);
+	tls_peer_cut(s.server);
 	wait_for(&s, POLLIN);
 	n = tunnel_receive(s.tunnel, got, 10);
 	assert_true(n == 0 || n == -ECONNRESET);

@@ -403,13 +403,13 @@ static void goes_on_behind_an_answer_that_was_refused(void **state)
 
 static void lose(struct scene *s)
 {
-	tls_server_refuse(pbs_fake_server(s->fake), true);
-	tls_server_cut(pbs_fake_server(s->fake));
+	tls_peer_refuse(pbs_fake_server(s->fake), true);
+	tls_peer_cut(pbs_fake_server(s->fake));
 }
 
 static void come_back(struct scene *s)
 {
-	tls_server_refuse(pbs_fake_server(s->fake), false);
+	tls_peer_refuse(pbs_fake_server(s->fake), false);
 }
 
 static void waits_for_a_server_that_comes_back_where_somebody_wants_it(void **state)
@@ -470,7 +470,7 @@ static void loses_nothing_when_the_connection_is_cut_again_and_again(void **stat
 	for (size_t i = 0; i < ARRAY_LEN(a); i++) {
 		ask(&s, &a[i], (uint8_t)i);
 		if (i % 50 == 25)
-			tls_server_cut(pbs_fake_server(s.fake));
+			tls_peer_cut(pbs_fake_server(s.fake));
 	}
 	for (size_t i = 0; i < ARRAY_LEN(a); i++)
 		expect_chunk(&s, &a[i]);
@@ -550,11 +550,11 @@ static void opens_its_indexes_again_and_only_the_same(void **state)
 	begin_chunks(&s, 1);
 	fetch_right(&s, 1);
 	assert_int_equal(seen(&s).n_downloads, 1);
-	tls_server_cut(pbs_fake_server(s.fake));
+	tls_peer_cut(pbs_fake_server(s.fake));
 	fetch_right(&s, 2);
 	assert_int_equal(seen(&s).n_downloads, 2);
 	pbs_fake_put_file(s.fake, "disk.img.fidx", other, sizeof other);
-	tls_server_cut(pbs_fake_server(s.fake));
+	tls_peer_cut(pbs_fake_server(s.fake));
 	wait_for_health(&s, true, "disk.img.fidx is not the index any more that it was");
 	ask(&s, &a, 3);
 	(void) usleep(50000);
@@ -571,7 +571,7 @@ static void says_why_the_server_does_not_let_it_in_again(void **state)
 	begin(&s);
 	fetch_right(&s, 1);
 	pbs_fake_upgrade(s.fake, 403, "permission check failed.");
-	tls_server_cut(pbs_fake_server(s.fake));
+	tls_peer_cut(pbs_fake_server(s.fake));
 	ask(&s, &a, 2);
 	wait_for_health(&s, true, "permission check failed.");
 	pbs_fake_upgrade(s.fake, 0, NULL);
@@ -631,13 +631,13 @@ static void fails_what_waits_for_an_answer_to_a_connection_when_it_is_shut_down(
 	struct asked a[3];
 	begin(&s);
 	fetch_right(&s, 1);
-	unsigned before = tls_server_n_accepted(pbs_fake_server(s.fake));
+	unsigned before = tls_peer_n_accepted(pbs_fake_server(s.fake));
 	pbs_fake_upgrade(s.fake, -1, NULL);
-	tls_server_cut(pbs_fake_server(s.fake));
+	tls_peer_cut(pbs_fake_server(s.fake));
 	for (size_t i = 0; i < 3; i++)
 		ask(&s, &a[i], (uint8_t)i);
 	struct deadline until = deadline_in_ms(PATIENCE_MS);
-	while (tls_server_n_accepted(pbs_fake_server(s.fake)) == before && !deadline_is_over(until))
+	while (tls_peer_n_accepted(pbs_fake_server(s.fake)) == before && !deadline_is_over(until))
 		(void) usleep(1000);
 	expect_shut_down(&s, a, 3);
 }
@@ -677,7 +677,7 @@ static void renews_a_ticket_before_it_is_void(void **state)
 	fetch_right(&s, 1);
 	wait_for_logins(&s, 1);
 	assert_non_null(strstr(seen(&s).login, "{\"username\":\"u@pam\",\"password\":\"PBS:u@pam:00000000::old\"}"));
-	tls_server_cut(pbs_fake_server(s.fake));
+	tls_peer_cut(pbs_fake_server(s.fake));
 	fetch_right(&s, 2);
 	assert_non_null(strstr(seen(&s).upgrade, "\r\nCookie: PBSAuthCookie=PBS:u@pam:00000001::sig\r\n"));
 	assert_int_equal(seen(&s).n_logins, 1); /* and only when it is time */
@@ -692,11 +692,11 @@ static void logs_in_again_where_the_password_is_known(void **state)
 	assert_int_equal(seen(&s).n_logins, 1);
 	shift_s = 3601;
 	fetch_right(&s, 1);
-	tls_server_cut(pbs_fake_server(s.fake));
+	tls_peer_cut(pbs_fake_server(s.fake));
 	fetch_right(&s, 2);
 	assert_int_equal(seen(&s).n_logins, 1); /* the ticket is good for two hours */
 	shift_s = 7201;
-	tls_server_cut(pbs_fake_server(s.fake));
+	tls_peer_cut(pbs_fake_server(s.fake));
 	fetch_right(&s, 3);
 	assert_int_equal(seen(&s).n_logins, 2);
 	assert_non_null(strstr(seen(&s).login, "{\"username\":\"u@pam\",\"password\":\"secret\"}"));

@@ -19,7 +19,7 @@ struct file {
 };
 
 struct pbs_fake {
-	struct tls_server *server;
+	struct tls_peer *server;
 	struct pbs_repository repository;
 	pthread_mutex_t lock; /* guards all below */
 	struct fake_script scripts[256];
@@ -359,21 +359,21 @@ static void serve(struct tls_conn *conn)
 struct pbs_fake *pbs_fake_start(void)
 {
 	struct pbs_fake *fake = calloc(1, sizeof *fake);
-	const struct tls_server_options options = { .names = "IP:127.0.0.1", .serve = serve, .user = fake };
+	const struct tls_peer_options options = { .names = "IP:127.0.0.1", .serve = serve, .user = fake };
 	assert_non_null(fake);
 	(void) pthread_mutex_init(&fake->lock, NULL);
-	fake->server = tls_server_start(&options);
+	fake->server = tls_peer_start(&options);
 	return fake;
 }
 
 void pbs_fake_stop(struct pbs_fake *fake)
 {
-	tls_server_stop(fake->server);
+	tls_peer_stop(fake->server);
 	(void) pthread_mutex_destroy(&fake->lock);
 	free(fake);
 }
 
-struct tls_server *pbs_fake_server(struct pbs_fake *fake)
+struct tls_peer *pbs_fake_server(struct pbs_fake *fake)
 {
 	return fake->server;
 }
@@ -392,7 +392,7 @@ void pbs_fake_options(struct pbs_fake *fake, bool with_ticket, struct pbs_reposi
 {
 	char text[80];
 	(void) snprintf(text, sizeof text, "u@pam%s@127.0.0.1:%u:store", with_ticket ? "" : "!t",
-			(unsigned)tls_server_port(fake->server));
+			(unsigned)tls_peer_port(fake->server));
 	assert_int_equal(pbs_repository_parse(text, repository, NULL), 0);
 	*ret = (struct pbs_options){
 		.repository = repository,
@@ -401,7 +401,7 @@ void pbs_fake_options(struct pbs_fake *fake, bool with_ticket, struct pbs_reposi
 		.is_pinned = true,
 		.timeout_ms = 20000,
 	};
-	memcpy(ret->fingerprint, tls_server_fingerprint(fake->server), DIGEST_SIZE);
+	memcpy(ret->fingerprint, tls_peer_fingerprint(fake->server), DIGEST_SIZE);
 }
 
 void pbs_fake_script(struct pbs_fake *fake, int n, const struct fake_script *script)

@@ -3,7 +3,7 @@
 
 #include <nghttp2/nghttp2.h>
 
-#include "net/tls_server.h"
+#include "net/tls_peer.h"
 #include "source/pbs_server.h"
 
 /*
@@ -16,7 +16,7 @@ struct pbs_fake *pbs_fake_start(void);
 void pbs_fake_stop(struct pbs_fake *fake);
 
 /* To be cut and refused. */
-struct tls_server *pbs_fake_server(struct pbs_fake *fake);
+struct tls_peer *pbs_fake_server(struct pbs_fake *fake);
 
 /* "u@pam!t", or "u@pam" where @with_ticket; it trusts the fake, and its secret is "secret". */
 void pbs_fake_options(struct pbs_fake *fake, bool with_ticket, struct pbs_repository *repository,

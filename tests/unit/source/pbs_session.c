@@ -225,7 +225,7 @@ static void has_nothing_more_once_it_was_lost(void **state)
 	struct scene s;
 	struct err err;
 	begin(&s);
-	tls_server_cut(pbs_fake_server(s.fake));
+	tls_peer_cut(pbs_fake_server(s.fake));
 	expect(download(&s, "a.blob", sizeof file, &err), &err, -ECONNRESET, "127.0.0.1");
 	assert_false(pbs_session_is_open(&s.session));
 	expect(download(&s, "a.blob", sizeof file, &err), &err, -ECONNRESET, "127.0.0.1");
