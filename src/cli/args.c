@@ -24,8 +24,8 @@ const struct option_row option_rows[N_OPTIONS] = {
 			 "map an index file; its chunks are in DIR", WORD_DIRECTORY },
 	[OPT_ALLOW_UNSIGNED] = { "allow-unsigned", 0, NULL, NULL,
 				 "with --keyfile: a manifest needs no signature" },
-	[OPT_VIA] = { "via", 0, "loop|file|socket", "loop, file or socket",
-		      "a block device, or a file or socket at TARGET" },
+	[OPT_VIA] = { "via", 0, "loop|nbd|file|socket", "loop, nbd, file or socket",
+		      "two devices; a file or socket at TARGET" },
 	[OPT_NAME] = { "name", 0, "NAME", "a name", "what list and unmap call it" },
 	[OPT_FOREGROUND] = { "foreground", 0, NULL, NULL,
 			     "serve until it is unmapped; tells systemd when ready" },
@@ -183,7 +183,7 @@ static bool set_name(struct options *options, const char *value)
 
 static bool set_via(struct options *options, const char *value)
 {
-	static const enum mapping_via all[] = { VIA_LOOP, VIA_FILE, VIA_SOCKET };
+	static const enum mapping_via all[] = { VIA_LOOP, VIA_FILE, VIA_SOCKET, VIA_NBD };
 	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
 		if (strcmp(value, mapping_via_name(all[i])) != 0)
 			continue;

@@ -25,7 +25,7 @@ static enum word_kind kind_of_argument(const struct command_line *line)
 	if (options->repository.chunks) /* then there is no snapshot: INDEX [TARGET] */
 		return options->n_args == 0 || options->via != VIA_LOOP ? WORD_FILE : WORD_UNKNOWN;
 	enum word_kind kind = command->kinds[min_size(options->n_args, COMMAND_ARGS_MAX - 1)];
-	return kind == WORD_TARGET && options->via == VIA_LOOP ? WORD_UNKNOWN : kind;
+	return kind == WORD_TARGET && options->via == VIA_LOOP ? WORD_UNKNOWN : kind; /* /dev/nbd0 may be typed */
 }
 
 static void ask_for_value(struct question *question, enum option_id id)

@@ -6,7 +6,6 @@
 #include <sys/types.h>
 
 #include "util/err.h"
-#include "util/strv.h"
 
 #define LOOP_MARK "pbsmap:" /* how lo_file_name of our devices begins */
 
@@ -37,15 +36,6 @@ int loop_attach(int backing_fd, const char *mark, struct loop *ret, struct err *
 
 /* Let go.  Somebody who still has it open keeps it until the last close. */
 void loop_detach(struct loop *loop);
-
-/**
- * loop_add_partitions - the partition nodes /dev/loopNpM, by kernel scan or by BLKPG
- *
- * @ret:  their paths in order, none when there is no partition table.  They exist by now
- *
- * An unreadable or broken partition table is no failure: there are none.
- */
-int loop_add_partitions(const struct loop *loop, struct strv *ret, struct err *err) MUST_CHECK;
 
 /* Is /dev/loop@number ours; ret_mark (64 bytes) gets what is behind LOOP_MARK. */
 bool loop_is_ours(unsigned number, char *ret_mark);

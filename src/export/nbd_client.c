@@ -238,6 +238,16 @@ static int take_flags(struct nbd_client *client, const uint8_t *in, size_t len)
 	return 1;
 }
 
+void nbd_client_begin_requests(struct nbd_client *client)
+{
+	client->stage = NBD_REQUESTS;
+	client->session = nbd_handshake_session(&client->handshake);
+	client->image = client->handshake.chosen->image;
+	list_remove(&client->timed_node);
+	describe_peer(client);
+	nbd_server_has_user(client, true);
+}
+
 static int take_step(struct nbd_client *client, int step)
 {
 	if (step == NBD_HANG_UP)
@@ -247,14 +257,8 @@ static int take_step(struct nbd_client *client, int step)
 		/* What came in the open does not count as said under TLS. */
 		return client->in_from == client->in_to ? 1 : -EPROTO;
 	}
-	if (step != NBD_TRANSMIT)
-		return 1;
-	client->stage = NBD_REQUESTS;
-	client->session = nbd_handshake_session(&client->handshake);
-	client->image = client->handshake.chosen->image;
-	list_remove(&client->timed_node);
-	describe_peer(client);
-	nbd_server_has_user(client, true);
+	if (step == NBD_TRANSMIT)
+		nbd_client_begin_requests(client);
 	return 1;
 }
 

@@ -108,12 +108,20 @@ struct nbd_client {
 
 struct nbd_client *nbd_client_new(struct nbd_server *server, int take_fd);
 void nbd_client_free(struct nbd_client *client);
+/* The handshake is over; the export is chosen. */
+void nbd_client_begin_requests(struct nbd_client *client);
 /* One turn: sends, listens, answers. */
 void nbd_client_work(struct nbd_client *client);
 void nbd_client_answered(struct nbd_answer *answer);
 void nbd_client_drop(struct nbd_client *client);
 
 /* -- the server ------------------------------------------------------------------------------ */
+
+/* A connection that was brought. */
+struct nbd_newcomer {
+	int fd;
+	bool has_chosen; /* it is beyond the handshake */
+};
 
 struct nbd_server {
 	struct nbd_server_options options;
@@ -132,8 +140,8 @@ struct nbd_server {
 	bool is_asleep;	      /* or about to be: who puts something here wakes it */
 	struct list users;    /* struct nbd_client at user_node */
 	unsigned n_users;
-	int *new_fds;
-	size_t n_new_fds;
+	struct nbd_newcomer *newcomers;
+	size_t n_newcomers, cap_newcomers;
 	bool is_ending, is_closing, has_ended;
 };
 

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "export/nbd_internal.h"
+#include "util/array.h"
 #include "util/lock.h"
 #include "util/thread.h"
 
@@ -95,9 +96,19 @@ void nbd_server_release(struct nbd_server *server, size_t n_bytes)
 
 /* -- new clients ----------------------------------------------------------------------------- */
 
-static void add_client(struct nbd_server *server, int take_fd)
+static void greet(struct nbd_client *client)
 {
 	uint8_t greeting[NBD_GREETING_SIZE];
+	nbd_greeting_write(greeting);
+	client->until = deadline_in_ms(client->server->options.handshake_ms);
+	list_append(&client->server->handshakes, &client->timed_node);
+	/* It fits: nothing was sent before. */
+	if (send(client->fd, greeting, sizeof greeting, MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof greeting)
+		nbd_client_drop(client);
+}
+
+static void add_client(struct nbd_server *server, int take_fd, bool has_chosen)
+{
 	const int on = 1, send_buffer = SEND_BUFFER;
 	(void) setsockopt(take_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* a unix socket has none */
 	(void) setsockopt(take_fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
@@ -107,15 +118,16 @@ static void add_client(struct nbd_server *server, int take_fd)
 		return;
 	list_append(&server->clients, &client->node);
 	server->n_clients++;
-	client->until = deadline_in_ms(server->options.handshake_ms);
-	list_append(&server->handshakes, &client->timed_node);
 	client->interest = EPOLLIN;
 	struct epoll_event event = { .events = EPOLLIN, .data.ptr = client };
-	nbd_greeting_write(greeting);
-	/* It fits: nothing was sent before. */
-	if (epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, client->fd, &event) < 0 ||
-	    send(client->fd, greeting, sizeof greeting, MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof greeting)
+	if (epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, client->fd, &event) < 0) {
 		nbd_client_drop(client);
+	} else if (has_chosen) {
+		client->handshake.chosen = &server->options.offer.exports[0];
+		nbd_client_begin_requests(client);
+	} else {
+		greet(client);
+	}
 }
 
 static void watch_listeners(struct nbd_server *server, bool is_listening)
@@ -136,10 +148,10 @@ static bool drop_haggler(struct nbd_server *server)
 	return true;
 }
 
-static void admit(struct nbd_server *server, int take_fd)
+static void admit(struct nbd_server *server, int take_fd, bool has_chosen)
 {
 	if (server->n_clients < server->max_clients || drop_haggler(server))
-		add_client(server, take_fd);
+		add_client(server, take_fd, has_chosen);
 	else
 		closep(&take_fd);
 }
@@ -157,7 +169,7 @@ static bool accept_client(struct nbd_server *server, int listen_fd)
 	}
 	if (fd < 0)
 		return errno == ECONNABORTED || errno == EINTR;
-	admit(server, steal_fd(&fd));
+	admit(server, steal_fd(&fd), false);
 	return true;
 }
 
@@ -167,18 +179,18 @@ static void accept_some(struct nbd_server *server, int listen_fd)
 		;
 }
 
-static void take_new_fds(struct nbd_server *server)
+static void take_newcomers(struct nbd_server *server)
 {
-	CLEANUP(freep) int *fds = NULL;
+	CLEANUP(freep) struct nbd_newcomer *newcomers = NULL;
 	size_t n;
 	{
 		HOLD(&server->lock);
-		fds = STEAL(server->new_fds);
-		n = server->n_new_fds;
-		server->n_new_fds = 0;
+		newcomers = STEAL(server->newcomers);
+		n = server->n_newcomers;
+		server->n_newcomers = server->cap_newcomers = 0;
 	}
 	for (size_t i = 0; i < n; i++)
-		admit(server, fds[i]);
+		admit(server, newcomers[i].fd, newcomers[i].has_chosen);
 }
 
 /* -- one turn -------------------------------------------------------------------------------- */
@@ -211,7 +223,7 @@ static void take_wake(struct nbd_server *server)
 {
 	eventfd_t ignored;
 	(void) eventfd_read(server->wake_fd, &ignored);
-	take_new_fds(server);
+	take_newcomers(server);
 }
 
 static void take_client_event(struct nbd_client *client, uint32_t events)
@@ -318,7 +330,7 @@ static bool go_on(struct nbd_server *server)
 	{
 		HOLD(&server->lock);
 		server->is_ending |= deadline_is_over(server->idle_until);
-		is_ending = server->is_ending;
+		is_ending = server->is_ending && server->n_newcomers == 0;
 		is_closing = server->is_closing;
 		n_users = server->n_users;
 	}
@@ -425,10 +437,10 @@ static void deinit(struct nbd_server *server)
 	closep(&server->epoll_fd);
 	closep(&server->wake_fd);
 	closep(&server->event_fd);
-	for (size_t i = 0; i < server->n_new_fds; i++)
-		closep(&server->new_fds[i]);
+	for (size_t i = 0; i < server->n_newcomers; i++)
+		closep(&server->newcomers[i].fd);
 	(void) pthread_mutex_destroy(&server->lock);
-	free(server->new_fds);
+	free(server->newcomers);
 	free(server->listen_fds);
 	free(server);
 }
@@ -457,20 +469,29 @@ int nbd_server_open(const struct nbd_server_options *options, struct nbd_server 
 	return 0;
 }
 
-int nbd_server_add_client(struct nbd_server *server, int take_fd, struct err *err)
+static int add_newcomer(struct nbd_server *server, struct nbd_newcomer newcomer, struct err *err)
 {
 	{
 		HOLD(&server->lock);
-		int *fds = reallocarray(server->new_fds, server->n_new_fds + 1, sizeof *fds);
-		if (!fds) {
-			closep(&take_fd);
-			return err_set(err, -ENOMEM, "no memory for a client");
+		int r = array_grow(&server->newcomers, server->n_newcomers, &server->cap_newcomers, sizeof newcomer, err);
+		if (r < 0) {
+			closep(&newcomer.fd);
+			return r;
 		}
-		server->new_fds = fds;
-		fds[server->n_new_fds++] = take_fd;
+		server->newcomers[server->n_newcomers++] = newcomer;
 	}
 	wake(server);
 	return 0;
+}
+
+int nbd_server_add_client(struct nbd_server *server, int take_fd, struct err *err)
+{
+	return add_newcomer(server, (struct nbd_newcomer){ take_fd, false }, err);
+}
+
+int nbd_server_add_session(struct nbd_server *server, int take_fd, struct err *err)
+{
+	return add_newcomer(server, (struct nbd_newcomer){ take_fd, true }, err);
 }
 
 int nbd_server_event_fd(const struct nbd_server *server)

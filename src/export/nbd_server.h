@@ -32,6 +32,9 @@ int nbd_server_open(const struct nbd_server_options *options, struct nbd_server 
 /* A client that is connected already; taken. */
 int nbd_server_add_client(struct nbd_server *server, int take_fd, struct err *err) MUST_CHECK;
 
+/* The same of one that has chosen the first export and begins with a request, in the simple style: the kernel. */
+int nbd_server_add_session(struct nbd_server *server, int take_fd, struct err *err) MUST_CHECK;
+
 /* Becomes readable (POLLIN) when has_ended or the users may be others; read it to clear. */
 int nbd_server_event_fd(const struct nbd_server *server);
 

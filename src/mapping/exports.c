@@ -41,8 +41,8 @@ static int add(struct exports *exports, const struct buf *name, const struct buf
 	return r;
 }
 
-static int add_disk(struct exports *exports, const char *name, const char *about, struct image *disk,
-		    struct err *err)
+int exports_add_whole(struct exports *exports, const char *name, const char *about, struct image *disk,
+		      struct err *err)
 {
 	CLEANUP(buf_deinit) struct buf what = BUF_EMPTY;
 	CLEANUP(buf_deinit) struct buf says = BUF_EMPTY;
@@ -91,7 +91,7 @@ int exports_add_disk(struct exports *exports, const char *name, const char *abou
 	struct look look = { disk, until };
 	const struct partition_disk reader = { disk->size, read_disk, &look };
 	struct partition_list partitions;
-	int r = add_disk(exports, name, about, disk, err);
+	int r = exports_add_whole(exports, name, about, disk, err);
 	if (r < 0)
 		return r;
 	if (partitions_find(&reader, &partitions, err) < 0)

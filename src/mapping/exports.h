@@ -20,6 +20,10 @@ struct exports {
 /* After the server that shows them is closed; before the disks are. */
 void exports_deinit(struct exports *exports);
 
+/* A disk without a look at what is in it. */
+int exports_add_whole(struct exports *exports, const char *name, const char *about, struct image *disk,
+		      struct err *err) MUST_CHECK;
+
 /**
  * exports_add_disk - a disk and the partitions in it
  *

@@ -11,7 +11,9 @@
 #include <sys/stat.h>
 
 #include "export/fuse_mount.h"
+#include "export/block_partitions.h"
 #include "export/loop.h"
+#include "export/nbd_kernel.h"
 #include "export/nbd_listen.h"
 #include "format/json.h"
 #include "mapping/control.h"
@@ -30,6 +32,7 @@
  *     │ gives up rights                         │
  *     │   or {"do": "listen", "path": …} ──────▶│ a socket for NBD clients
  *     │◀──────────────────── {} and the socket ─│
+ *     │   or {"do": "link"}, as often as it likes, and then {"do": "connect", "size": …}: a kernel NBD device
  *     │ {"do": "end"} ─────────────────────────▶│ closes the device; unmounts the path, if nobody uses it;
  *     │                                         │ removes the socket
  *     │ gone ──────────────────────────────────▶│ the same, used or not
@@ -42,7 +45,8 @@
  * It knows nothing of a backup, and after it was told to show it does nothing more than let go: a server process
  * that was taken over by what it read cannot use its rights.
  */
-#define CLOSE_MS 1000
+#define CLOSE_MS  1000
+#define LINKS_MAX 16
 #define SECTOR	 512
 
 /* Only forward: each question is answered once. */
@@ -55,6 +59,9 @@ struct kept {
 	char *path;	     /* absolute, mounted on; NULL = not mounted on a path */
 	bool is_target_made; /* it was not there before, and goes with the mount */
 	struct nbd_path socket;
+	int links[LINKS_MAX]; /* the kernel's ends of connections with the server process */
+	size_t n_links;
+	struct nbd_kernel nbd;
 };
 
 /* -- in the keeper --------------------------------------------------------------------------- */
@@ -129,7 +136,7 @@ static int attach_loop(struct kept *kept, const char *mark, struct strv *partiti
 	int r = fuse_mount_open(&kept->mount, &fd, err);
 	if (r == 0)
 		r = loop_attach(fd, mark, &kept->loop, err);
-	return r < 0 ? r : loop_add_partitions(&kept->loop, partitions, err);
+	return r < 0 ? r : block_add_partitions(kept->loop.fd, kept->loop.path, partitions, err);
 }
 
 static int do_show(struct kept *kept, const json_t *question, json_t **ret, struct err *err)
@@ -174,9 +181,66 @@ static int do_listen(struct kept *kept, const json_t *question, json_t **ret, in
 	return r;
 }
 
+/* One connection more for the kernel; the server process gets the other end. */
+static int do_link(struct kept *kept, json_t **ret, int *ret_fd, struct err *err)
+{
+	int fds[2];
+	if (kept->stage != NOTHING || kept->n_links == LINKS_MAX)
+		return err_set(err, -EPROTO, "not a question a keeper answers");
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+		return err_errno(err, -errno, "cannot make a socket");
+	kept->links[kept->n_links++] = fds[0];
+	*ret_fd = fds[1];
+	*ret = json_object();
+	return 0;
+}
+
+static void close_links(struct kept *kept)
+{
+	while (kept->n_links)
+		closep(&kept->links[--kept->n_links]);
+}
+
+static int attach_nbd(struct kept *kept, const json_t *question, struct strv *partitions, struct err *err)
+{
+	const char *mark = json_string_value(json_object_get(question, "mark"));
+	const struct nbd_kernel_options options = {
+		.size = (uint64_t)json_integer_value(json_object_get(question, "size")),
+		.timeout_s = (uint32_t)json_integer_value(json_object_get(question, "timeout")),
+		.number = (uint32_t)json_integer_value(json_object_get(question, "number")),
+		.mark = mark,
+		.fds = kept->links,
+		.n_fds = kept->n_links,
+	};
+	if (!mark || kept->stage != NOTHING || !kept->n_links)
+		return err_set(err, -EPROTO, "not a question a keeper answers");
+	kept->stage = SHOWN;
+	int r = nbd_kernel_attach(&options, &kept->nbd, err);
+	close_links(kept); /* the kernel has its own */
+	return r < 0 ? r : block_add_partitions(kept->nbd.fd, kept->nbd.path, partitions, err);
+}
+
+static int do_connect(struct kept *kept, const json_t *question, json_t **ret, struct err *err)
+{
+	CLEANUP(strv_deinit) struct strv partitions = STRV_EMPTY;
+	int r = attach_nbd(kept, question, &partitions, err);
+	/* What ending a device takes whose server process was killed. */
+	if (geteuid() == 0 && r == 0)
+		r = privileges_keep(1u << CAP_SYS_ADMIN, err);
+	if (r == 0)
+		r = check_answers(kept->nbd.path, err);
+	if (r == 0)
+		*ret = json_pack("{s:o, s:o}", "device", text_to_json(kept->nbd.path), "partitions",
+				 strv_to_json(&partitions));
+	return r;
+}
+
 static void let_go(struct kept *kept, bool is_used_or_not)
 {
 	loop_detach(&kept->loop);
+	if (is_used_or_not)
+		nbd_kernel_disconnect(&kept->nbd);
+	nbd_kernel_detach(&kept->nbd);
 	nbd_path_remove(&kept->socket);
 	if (kept->path && fuse_path_unmount(kept->path, is_used_or_not, NULL) == 0)
 		forget_path(kept);
@@ -199,6 +263,10 @@ static int answer(int control_fd, struct kept *kept, const json_t *question)
 		r = do_show(kept, question, &reply, &why.err);
 	else if (what && strcmp(what, "listen") == 0)
 		r = do_listen(kept, question, &reply, &fd, &why.err);
+	else if (what && strcmp(what, "link") == 0)
+		r = do_link(kept, &reply, &fd, &why.err);
+	else if (what && strcmp(what, "connect") == 0)
+		r = do_connect(kept, question, &reply, &why.err);
 	if (r < 0)
 		return control_send(control_fd, json_pack("{s:o}", "failed", failure_to_json(&why)), NULL);
 	if (fd < 0)
@@ -208,7 +276,7 @@ static int answer(int control_fd, struct kept *kept, const json_t *question)
 
 static _Noreturn void keeper_main(int fd)
 {
-	struct kept kept = { .mount = FUSE_MOUNT_NONE, .loop = LOOP_NONE, .socket = NBD_PATH_NONE };
+	struct kept kept = { .mount = FUSE_MOUNT_NONE, .loop = LOOP_NONE, .socket = NBD_PATH_NONE, .nbd = NBD_KERNEL_NONE };
 	struct inherited inherited = INHERITED_NONE;
 	(void) prctl(PR_SET_NAME, "pbsmap-keeper");
 	environment_forget_secrets();
@@ -289,19 +357,45 @@ int keeper_mount(struct keeper *keeper, const struct keeper_mount *what, int *re
 	return 0;
 }
 
-int keeper_show(struct keeper *keeper, const char *mark, char **ret_device, struct strv *ret_partitions,
-		struct err *err)
+static int ask_for_device(struct keeper *keeper, json_t *take_question, char **ret_device,
+			  struct strv *ret_partitions, struct err *err)
 {
 	CLEANUP(json_freep) json_t *reply = NULL;
 	CLEANUP(closep) int none = -EBADF;
-	int r = ask(keeper, json_pack("{s:s, s:s%}", "do", "show", "mark", mark, strlen(mark)), &reply, &none,
-		    err);
+	int r = ask(keeper, take_question, &reply, &none, err);
 	if (r < 0)
 		return r;
 	*ret_device = text_from_json(json_object_get(reply, "device"));
 	if (!*ret_device)
 		return err_set(err, -EPROTO, "the keeper process names no device");
 	return strv_from_json(json_object_get(reply, "partitions"), ret_partitions, err);
+}
+
+int keeper_show(struct keeper *keeper, const char *mark, char **ret_device, struct strv *ret_partitions,
+		struct err *err)
+{
+	return ask_for_device(keeper, json_pack("{s:s, s:s%}", "do", "show", "mark", mark, strlen(mark)), ret_device,
+			      ret_partitions, err);
+}
+
+int keeper_link(struct keeper *keeper, int *ret_fd, struct err *err)
+{
+	CLEANUP(json_freep) json_t *reply = NULL;
+	CLEANUP(closep) int fd = -EBADF;
+	int r = ask(keeper, json_pack("{s:s}", "do", "link"), &reply, &fd, err);
+	if (r == 0 && fd < 0)
+		r = err_set(err, -EPROTO, "the keeper process sent no socket");
+	if (r == 0)
+		*ret_fd = steal_fd(&fd);
+	return r;
+}
+
+int keeper_connect(struct keeper *keeper, uint64_t size, uint32_t number, uint32_t timeout_s, const char *mark,
+		   char **ret_device, struct strv *ret_partitions, struct err *err)
+{
+	json_t *question = json_pack("{s:s, s:s%, s:I, s:I, s:I}", "do", "connect", "mark", mark, strlen(mark), "size",
+				     (json_int_t)size, "number", (json_int_t)number, "timeout", (json_int_t)timeout_s);
+	return ask_for_device(keeper, question, ret_device, ret_partitions, err);
 }
 
 int keeper_listen(struct keeper *keeper, const char *path, const char *address, char **ret_path, int *ret_fd,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "util/err.h"
@@ -39,7 +40,7 @@ int keeper_mount(struct keeper *keeper, const struct keeper_mount *what, int *re
  *
  * @mark:            see loop_attach()
  * @ret_device:      "/dev/loop3", or the absolute path; given, free()
- * @ret_partitions:  see loop_add_partitions()
+ * @ret_partitions:  see block_add_partitions()
  *
  * The connection is served meanwhile.
  *
@@ -59,6 +60,21 @@ int keeper_show(struct keeper *keeper, const char *mark, char **ret_device, stru
  */
 int keeper_listen(struct keeper *keeper, const char *path, const char *address, char **ret_path, int *ret_fd,
 		  struct err *err) MUST_CHECK;
+
+/**
+ * keeper_connect - instead of a mount: a kernel NBD device
+ *
+ * @number:          of the device; NBD_KERNEL_ANY (nbd_kernel.h): a free one
+ * @ret_partitions:  see block_add_partitions()
+ *
+ * keeper_link() gives one end of a connection, to be served meanwhile; the device gets the other ends, of all of
+ * them.  The device has answered a read.
+ *
+ * Errors:  those of nbd_kernel.h; -errno of the read, but damage is none
+ */
+int keeper_link(struct keeper *keeper, int *ret_fd, struct err *err) MUST_CHECK;
+int keeper_connect(struct keeper *keeper, uint64_t size, uint32_t number, uint32_t timeout_s, const char *mark,
+		   char **ret_device, struct strv *ret_partitions, struct err *err) MUST_CHECK;
 
 /* Let go of the device: its last user may keep it.  Unmount the path if nobody uses it; may be called again. */
 void keeper_end(struct keeper *keeper);

@@ -241,8 +241,9 @@ static int start_in_foreground(const struct mapping_options *options,
 		r = give_up_rights(&server, &why->err);
 	if (r == 0)
 		server_run(&server);
-	if (!server.is_forced)
-		server_deinit(&server);
+	if (server.is_forced)
+		_exit(0); /* see child_main() */
+	server_deinit(&server);
 	return r;
 }
 

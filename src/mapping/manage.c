@@ -14,6 +14,7 @@
 
 #include "export/fuse_mount.h"
 #include "export/loop.h"
+#include "export/nbd_kernel.h"
 #include "format/json.h"
 #include "mapping/control.h"
 #include "mapping/holders.h"
@@ -96,7 +97,7 @@ static int describe_mute(enum mapping_state state, enum mapping_via via, const c
 static enum mapping_via via_noted(const struct registry *registry, const char *socket_name)
 {
 	CLEANUP(freep) char *noted = registry_noted(registry, socket_name, "via");
-	static const enum mapping_via others[] = { VIA_FILE, VIA_SOCKET };
+	static const enum mapping_via others[] = { VIA_FILE, VIA_SOCKET, VIA_NBD };
 	for (size_t i = 0; noted && i < ARRAY_LEN(others); i++)
 		if (strcmp(noted, mapping_via_name(others[i])) == 0)
 			return others[i];
@@ -203,11 +204,16 @@ static int find_dead_mounts(struct found_list *list, struct err *err)
 	return r;
 }
 
+static bool is_block(const struct mapping_info *info)
+{
+	return info->via == VIA_LOOP || info->via == VIA_NBD;
+}
+
 static int by_device(const void *a, const void *b)
 {
 	const struct found *x = a, *y = b;
 	size_t x_len = strlen(x->info.device), y_len = strlen(y->info.device);
-	if (x->info.via == VIA_LOOP && y->info.via == VIA_LOOP && x_len != y_len)
+	if (is_block(&x->info) && x->info.via == y->info.via && x_len != y_len)
 		return x_len < y_len ? -1 : 1; /* loop9 before loop10 */
 	return strcmp(x->info.device, y->info.device);
 }
@@ -243,7 +249,7 @@ static int find_holders(const struct mapping_info *info, enum holders_flags flag
 		return 0;
 	if (info->via == VIA_SOCKET)
 		return add_all(ret, &info->users, err);
-	if (info->via == VIA_LOOP)
+	if (is_block(info))
 		flags |= HOLDERS_OF_DEVICE;
 	return holders_find(info->device, flags, own, ret, err);
 }
@@ -291,9 +297,11 @@ static bool is_mounted(const char *path)
 static bool is_still_there(const char *device)
 {
 	char sys[96];
+	struct stat st;
 	if (strncmp(device, "/dev/", 5) != 0)
-		return is_mounted(device);
-	(void) snprintf(sys, sizeof sys, "/sys/block/%s/loop/backing_file", device + 5);
+		return strstr(device, "://") || is_mounted(device) || (stat(device, &st) == 0 && S_ISSOCK(st.st_mode));
+	bool is_nbd = strncmp(device, "/dev/nbd", 8) == 0;
+	(void) snprintf(sys, sizeof sys, "/sys/block/%s/%s", device + 5, is_nbd ? "pid" : "loop/backing_file");
 	return access(sys, F_OK) == 0;
 }
 
@@ -341,8 +349,23 @@ static bool is_tail(const char *name, const char *tail)
 
 enum likeness { NOT_MEANT, MEANT_BY_TAIL, MEANT_EXACTLY };
 
+static bool is_number(const char *text)
+{
+	return *text && strspn(text, "0123456789") == strlen(text);
+}
+
+/* Of /dev/loop3 and /dev/nbd3. */
+static bool has_number(const struct mapping_info *info, const char *number)
+{
+	size_t len = strlen(info->device), number_len = strlen(number);
+	return is_block(info) && len > number_len && strcmp(info->device + len - number_len, number) == 0 &&
+	       !is_number(info->device + len - number_len - 1);
+}
+
 static enum likeness is_meant(const struct mapping_info *info, const char *which, const char *path)
 {
+	if (is_number(which) && has_number(info, which))
+		return MEANT_EXACTLY;
 	if ((path && is_device(info, path)) || strcmp(info->name, which) == 0)
 		return MEANT_EXACTLY;
 	return is_tail(info->name, which) ? MEANT_BY_TAIL : NOT_MEANT;
@@ -352,7 +375,7 @@ static enum likeness is_meant(const struct mapping_info *info, const char *which
 static char *path_meant(const char *which)
 {
 	char *path = NULL;
-	if (*which && strspn(which, "0123456789") == strlen(which))
+	if (is_number(which))
 		return asprintf(&path, "/dev/loop%s", which) < 0 ? NULL : path;
 	path = realpath(which, NULL);
 	/* A dead mount's path cannot be resolved by looking at it, and a URI is none. */
@@ -384,6 +407,9 @@ static int say_candidates(const struct found_list *list, const char *which, enum
 								: "in use, but not by pbsmap";
 		return err_set(&why->err, -ENOENT, "%s is %s; there is: %s", path, what, shown);
 	}
+	if (path && sscanf(path, "/dev/nbd%u", &number) == 1 && nbd_kernel_is_ours(number))
+		return err_set(&why->err, -ENOENT, "%s is another user's or run directory's mapping; there is: %s", path,
+			       shown);
 	return err_set(&why->err, -ENOENT, "nothing is mapped as %s; there is: %s", which, shown);
 }
 

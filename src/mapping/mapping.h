@@ -13,9 +13,9 @@
  * A mapping: one exported image and the process that serves it.  A mapping is alive when its
  * control socket in the run directory answers.
  */
-enum mapping_via { VIA_LOOP, VIA_FILE, VIA_SOCKET };
+enum mapping_via { VIA_LOOP, VIA_FILE, VIA_SOCKET, VIA_NBD };
 
-const char *mapping_via_name(enum mapping_via via); /* "loop", "file", "socket" */
+const char *mapping_via_name(enum mapping_via via); /* "loop", "file", "socket", "nbd" */
 
 struct mapping_options {
 	const struct repository_options *repository;
@@ -25,7 +25,8 @@ struct mapping_options {
 	size_t n_more_archives;
 	enum mapping_via via;
 	const char *target;	 /* VIA_FILE: the path; an empty file, or one that is made and
-				    removed again.  VIA_SOCKET: the path of the socket, or NULL */
+				    removed again.  VIA_SOCKET: the path of the socket, or NULL.
+				    VIA_NBD: "/dev/nbd3" or "3", or NULL */
 	const char *listen;	 /* VIA_SOCKET without a target: an address for nbd_listen_address(); NULL:
 				    sockets from a service manager */
 	struct tls_server_options tls; /* VIA_SOCKET: nothing in it = no TLS */
@@ -50,7 +51,7 @@ const char *mapping_state_name(enum mapping_state state); /* "ready", "reconnect
 /* What one knows of a mapping.  Strings are given: mapping_info_deinit(). */
 struct mapping_info {
 	char *name;
-	char *device;	  /* "/dev/loop3", the path of a file or socket, the URI of a TCP socket */
+	char *device;	  /* "/dev/loop3", "/dev/nbd3", the path of a file or socket, the URI of a TCP socket */
 	char *uri;	  /* of a socket, for NBD clients; "" = it is none */
 	enum mapping_via via;
 	char *repository, *ns, *snapshot, *archive;

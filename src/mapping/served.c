@@ -109,7 +109,8 @@ static int open_stream(struct served *served, const struct mapping_options *opti
 		r = served_open_stream(served, backup, options, tell_damage, served, &served->stream, err);
 	if (r < 0)
 		return r;
-	return image_disk_open(served->stream, options->via == VIA_LOOP ? SECTOR : 1, &served->image, err);
+	bool is_device = options->via == VIA_LOOP || options->via == VIA_NBD;
+	return image_disk_open(served->stream, is_device ? SECTOR : 1, &served->image, err);
 }
 
 static int serve(struct served *served, const struct mapping_options *options, const char *run_dir,
@@ -154,6 +155,8 @@ int served_show(struct served *served, const struct mapping_options *options, co
 	int r = open_stream(served, options, err);
 	if (r == 0 && options->via == VIA_SOCKET)
 		return served_nbd_show(served, options, err);
+	if (r == 0 && options->via == VIA_NBD)
+		return served_nbd_connect(served, options, mark, err);
 	if (r == 0)
 		r = serve(served, options, run_dir, err);
 	if (r == 0)

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "export/nbd_kernel.h"
 #include "export/nbd_listen.h"
 #include "mapping/choose.h"
 #include "mapping/served.h"
@@ -12,6 +13,9 @@
 
 #define TABLE_MS    20000 /* to read a partition table; a disk is shown without, too */
 #define DESCRIPTORS 4096  /* of which most are for clients */
+#define KERNEL_LINKS 4	    /* connections of a kernel device: one for each of a few processors */
+#define KERNEL_GRACE_S 10   /* by which the kernel waits longer than a read may take */
+#define KERNEL_FOREVER_S 86400 /* instead of for ever: a server that hangs must not hang its readers so */
 
 /* -- the other archives ---------------------------------------------------------------------- */
 
@@ -209,6 +213,61 @@ int served_nbd_show(struct served *served, const struct mapping_options *options
 	return r < 0 ? r : start_server(served, options, err);
 }
 
+/* -- a kernel device ------------------------------------------------------------------------- */
+
+static int parse_number(const char *target, uint32_t *ret, struct err *err)
+{
+	*ret = NBD_KERNEL_ANY;
+	if (!target)
+		return 0;
+	const char *digits = strncmp(target, "/dev/nbd", 8) == 0 ? target + 8 : target;
+	size_t len = strlen(digits);
+	if (len == 0 || len > 6 || strspn(digits, "0123456789") != len)
+		return err_set(err, -EINVAL, "'%s' is no NBD device: it is written /dev/nbd3, or 3", target);
+	*ret = (uint32_t)atoi(digits);
+	return 0;
+}
+
+/* Requests that take longer than a read may are those of a server that hangs; without an end they could not be killed. */
+static uint32_t kernel_timeout(const struct mapping_options *options)
+{
+	return options->timeout_ms ? (uint32_t)(options->timeout_ms / 1000) + KERNEL_GRACE_S : KERNEL_FOREVER_S;
+}
+
+static int add_links(struct served *served, struct err *err)
+{
+	int r = 0;
+	for (int i = 0; r == 0 && i < KERNEL_LINKS; i++) {
+		int fd;
+		r = keeper_link(&served->keeper, &fd, err);
+		if (r == 0)
+			r = nbd_server_add_session(served->nbd.server, fd, err);
+	}
+	return r;
+}
+
+int served_nbd_connect(struct served *served, const struct mapping_options *options, const char *mark,
+		       struct err *err)
+{
+	uint32_t number;
+	struct mapping_info *info = &served->info;
+	/* Partitions are the kernel's business here. */
+	int r = parse_number(options->target, &number, err);
+	if (r == 0)
+		r = exports_add_whole(&served->nbd.exports, served->backup->archive, "", served->image, err);
+	if (r == 0)
+		r = start_server(served, options, err);
+	if (r == 0)
+		r = add_links(served, err);
+	if (r == 0)
+		r = keeper_connect(&served->keeper, served->image->size, number, kernel_timeout(options), mark,
+				   &info->device, &info->partitions, err);
+	/* The kernel's connections are all there will be: with them it ends. */
+	if (r == 0)
+		nbd_server_end(served->nbd.server);
+	return r;
+}
+
 /* -- its life -------------------------------------------------------------------------------- */
 
 void served_nbd_refresh(struct served *served)
@@ -225,7 +284,8 @@ void served_nbd_refresh(struct served *served)
 		sum->damaged_chunks += stats.damaged_chunks;
 	}
 	strv_deinit(&served->info.users);
-	(void) nbd_server_users(nbd->server, &served->info.users, NULL);
+	if (served->info.via == VIA_SOCKET)
+		(void) nbd_server_users(nbd->server, &served->info.users, NULL);
 }
 
 void served_nbd_shutdown(struct served *served)

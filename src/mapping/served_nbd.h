@@ -36,6 +36,10 @@ int served_nbd_open(struct served *served, const struct mapping_options *options
 /* Streams of the others, sockets, server; the first disk is there. */
 int served_nbd_show(struct served *served, const struct mapping_options *options, struct err *err) MUST_CHECK;
 
+/* The same for a kernel device, which shows the first disk alone. */
+int served_nbd_connect(struct served *served, const struct mapping_options *options, const char *mark,
+		       struct err *err) MUST_CHECK;
+
 /* Traffic of the others, added to served->info; who is there. */
 void served_nbd_refresh(struct served *served);
 

@@ -195,7 +195,7 @@ static void mistakes_name_the_word_and_the_help(void **state)
 		{ { "list", "-v" }, "list takes no --verbose", "pbsmap list --help" },
 		{ { "map", "--cache" }, "--cache needs a value: SIZE", "pbsmap map --help" },
 		{ { "map", "--cache", "lots" }, "--cache wants a size", "pbsmap map --help" },
-		{ { "map", "--via=pigeon" }, "loop, file or socket, not 'pigeon'", "pbsmap map --help" },
+		{ { "map", "--via=pigeon" }, "loop, nbd, file or socket, not 'pigeon'", "pbsmap map --help" },
 		{ { "map", "--name=" }, "--name wants a name", "pbsmap map --help" },
 		{ { "map", "--connections=17" }, "--connections wants a number from 1 to 16, not '17'", "map --help" },
 		{ { "groups", "--connections=2" }, "groups takes no --connections", "groups --help" },

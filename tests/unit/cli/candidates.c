@@ -71,7 +71,7 @@ static void tables_give_commands_options_and_values(void **state)
 	EXPECT("map serve unmap list namespaces groups snapshots files help ", "");
 	EXPECT("map serve unmap list namespaces groups snapshots files ", "help", "");
 	EXPECT("--wait --force --all --json --help --version ", "unmap", "-");
-	EXPECT("loop file socket ", "map", "--via", "");
+	EXPECT("loop nbd file socket ", "map", "--via", "");
 	EXPECT("text json json-pretty ", "list", "--output-format=");
 	EXPECT("true false ", "list", "--json=");
 	EXPECT("", "map", "--cache", "");

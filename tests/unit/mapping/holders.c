@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "export/block_partitions.h"
 #include "export/device.h"
 #include "scratch.h"
 #include "store.h"
@@ -146,7 +147,7 @@ static void names_who_has_a_partition_open(void **state)
 	CLEANUP(loop_detach) struct loop loop = device_attach(file, device_mark());
 	CLEANUP(strv_deinit) struct strv partitions = STRV_EMPTY;
 	CLEANUP(strv_deinit) struct strv found = STRV_EMPTY;
-	assert_int_equal(loop_add_partitions(&loop, &partitions, NULL), 0);
+	assert_int_equal(block_add_partitions(loop.fd, loop.path, &partitions, NULL), 0);
 	assert_int_equal(partitions.n, 1);
 	CLEANUP(closep) int partition = open(partitions.items[0], O_RDONLY | O_CLOEXEC);
 	assert_true(partition >= 0);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "device.h"
+#include "export/block_partitions.h"
 #include "export/loop.h"
 #include "partition_tables.h"
 #include "unit.h"
@@ -41,7 +42,7 @@ static void show(void (*fill)(uint8_t *disk), char *ret, size_t len)
 	table_make(fill, disk);
 	assert_int_equal(write_full(file, disk, sizeof disk), 0);
 	CLEANUP(loop_detach) struct loop loop = device_attach(file, device_mark());
-	assert_int_equal(loop_add_partitions(&loop, &partitions, NULL), 0);
+	assert_int_equal(block_add_partitions(loop.fd, loop.path, &partitions, NULL), 0);
 	*ret = '\0';
 	for (size_t i = 0; i < partitions.n; i++) {
 		const char *path = partitions.items[i];

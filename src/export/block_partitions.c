@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "export/block_partitions.h"
+
 #include <blkid/blkid.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/blkpg.h>
 #include <linux/fs.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,25 +14,29 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-#include "export/loop.h"
 #include "util/cleanup.h"
 
 /*
- * The kernel has scanned for partitions when LOOP_CONFIGURE returned, if it knows the kind of table; what
- * it found is in sysfs.  Where it found nothing, libblkid reads the table and each partition is added by
+ * The kernel has scanned for partitions when LOOP_CONFIGURE returned, or when an NBD device was opened, if it knows
+ * the kind of table; what it found is in sysfs.  Where it found nothing, libblkid reads the table and each partition is added by
  * BLKPG.  The table comes out of a backup: whatever it says, a partition lies inside the device.
  */
 #define PARTITIONS_MAX 255 /* minor numbers the kernel gives one device at most */
 #define SECTOR	       512
 #define EXTENDED_SIZE  1024 /* bytes the kernel shows of an extended partition: its boot records */
 
+/* A device and what it is called in sysfs. */
+struct block {
+	int fd;
+	const char *path, *name; /* "/dev/loop3", "loop3" */
+};
+
 /* /sys/block/loop3/loop3p1/dev: the numbers of a partition that exists. */
-static bool find_partition(const struct loop *loop, int number, dev_t *ret)
+static bool find_partition(const struct block *block, int number, dev_t *ret)
 {
-	char path[96];
+	char path[128];
 	unsigned maj, min;
-	(void) snprintf(path, sizeof path, "/sys/block/loop%u/loop%up%d/dev", loop->number, loop->number,
-			number);
+	(void) snprintf(path, sizeof path, "/sys/block/%s/%sp%d/dev", block->name, block->name, number);
 	CLEANUP(fclosep) FILE *file = fopen(path, "re");
 	if (!file || fscanf(file, "%u:%u", &maj, &min) != 2)
 		return false;
@@ -37,14 +44,14 @@ static bool find_partition(const struct loop *loop, int number, dev_t *ret)
 	return true;
 }
 
-static int list_partitions(const struct loop *loop, struct strv *ret, struct err *err)
+static int list_partitions(const struct block *block, struct strv *ret, struct err *err)
 {
 	for (int number = 1; number <= PARTITIONS_MAX; number++) {
 		char path[64];
 		dev_t dev;
-		if (!find_partition(loop, number, &dev))
+		if (!find_partition(block, number, &dev))
 			continue;
-		(void) snprintf(path, sizeof path, "%sp%d", loop->path, number);
+		(void) snprintf(path, sizeof path, "%sp%d", block->path, number);
 		/* The kernel's own /dev has it by now; another one gets it here. */
 		if (access(path, F_OK) < 0)
 			(void) mknod(path, S_IFBLK | 0660, dev);
@@ -55,13 +62,13 @@ static int list_partitions(const struct loop *loop, struct strv *ret, struct err
 	return 0;
 }
 
-static uint64_t size_of(const struct loop *loop)
+static uint64_t size_of(const struct block *block)
 {
 	uint64_t size = 0;
-	return ioctl(loop->fd, BLKGETSIZE64, &size) < 0 ? 0 : size;
+	return ioctl(block->fd, BLKGETSIZE64, &size) < 0 ? 0 : size;
 }
 
-static void add_partition(const struct loop *loop, int number, uint64_t start, uint64_t len)
+static void add_partition(const struct block *block, int number, uint64_t start, uint64_t len)
 {
 	struct blkpg_partition partition = {
 		.start = (long long)start,
@@ -73,10 +80,10 @@ static void add_partition(const struct loop *loop, int number, uint64_t start, u
 		.datalen = sizeof partition,
 		.data = &partition,
 	};
-	(void) ioctl(loop->fd, BLKPG, &arg); /* one that overlaps another is refused: as it should be */
+	(void) ioctl(block->fd, BLKPG, &arg); /* one that overlaps another is refused: as it should be */
 }
 
-static void add_entry(const struct loop *loop, blkid_partition one, uint64_t size)
+static void add_entry(const struct block *block, blkid_partition one, uint64_t size)
 {
 	int number = blkid_partition_get_partno(one);
 	blkid_loff_t start = blkid_partition_get_start(one), sectors = blkid_partition_get_size(one);
@@ -89,43 +96,44 @@ static void add_entry(const struct loop *loop, blkid_partition one, uint64_t siz
 	uint64_t bytes = len * SECTOR;
 	if (blkid_partition_is_extended(one) && bytes > EXTENDED_SIZE)
 		bytes = EXTENDED_SIZE;
-	add_partition(loop, number, (uint64_t)start * SECTOR, bytes);
+	add_partition(block, number, (uint64_t)start * SECTOR, bytes);
 }
 
 /* Extended ones last: a logical one may begin in their second sector, and is worth more than they are. */
-static void add_from_table(const struct loop *loop, blkid_partlist table, uint64_t size)
+static void add_from_table(const struct block *block, blkid_partlist table, uint64_t size)
 {
 	int n = blkid_partlist_numof_partitions(table);
 	for (int extended = 0; extended < 2; extended++) {
 		for (int i = 0; i < n && i < PARTITIONS_MAX; i++) {
 			blkid_partition one = blkid_partlist_get_partition(table, i);
 			if (one && blkid_partition_is_extended(one) == extended)
-				add_entry(loop, one, size);
+				add_entry(block, one, size);
 		}
 	}
 }
 
-static void scan(const struct loop *loop)
+static void scan(const struct block *block)
 {
-	uint64_t size = size_of(loop);
+	uint64_t size = size_of(block);
 	blkid_probe probe = size ? blkid_new_probe() : NULL;
 	if (!probe)
 		return;
-	if (blkid_probe_set_device(probe, loop->fd, 0, (blkid_loff_t)size) == 0 &&
+	if (blkid_probe_set_device(probe, block->fd, 0, (blkid_loff_t)size) == 0 &&
 	    blkid_probe_enable_superblocks(probe, 0) == 0 &&
 	    blkid_probe_enable_partitions(probe, 1) == 0) {
 		blkid_partlist table = blkid_probe_get_partitions(probe);
 		if (table)
-			add_from_table(loop, table, size);
+			add_from_table(block, table, size);
 	}
 	blkid_free_probe(probe);
 }
 
-int loop_add_partitions(const struct loop *loop, struct strv *ret, struct err *err)
+int block_add_partitions(int fd, const char *path, struct strv *ret, struct err *err)
 {
-	int r = list_partitions(loop, ret, err);
+	const struct block block = { fd, path, path + strlen("/dev/") };
+	int r = list_partitions(&block, ret, err);
 	if (r < 0 || ret->n)
 		return r;
-	scan(loop);
-	return list_partitions(loop, ret, err);
+	scan(&block);
+	return list_partitions(&block, ret, err);
 }

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "export/nbd_kernel.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/nbd-netlink.h>
+#include <linux/nbd.h>
+#include <netlink/genl/ctrl.h>
+#include <netlink/genl/genl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+
+/*
+ * The few netlink messages that make and take away a kernel NBD device.
+ *
+ * CONNECT picks a free device, and only then is its number known.  With NBD_CFLAG_DISCONNECT_ON_CLOSE the first who
+ * opens and closes it (udev does) would take it away, so it is given that flag by RECONFIGURE when we have it open.
+ * From then on it goes with the last descriptor: ours is the one that keeps it.
+ *
+ * Source: linux/nbd-netlink.h, linux/nbd.h
+ */
+#define NBD_MAJOR  43
+#define BLOCK_SIZE_BYTES 512
+
+/* The nbd family of generic netlink. */
+struct link {
+	struct nl_sock *socket;
+	int family;
+};
+
+static void link_close(struct link *link)
+{
+	nl_socket_free(link->socket);
+	link->socket = NULL;
+}
+
+/* Like a shell would; a system without modules has it built in, or not at all. */
+static void load_module(void)
+{
+	pid_t child = fork();
+	if (child == 0) {
+		char *const argv[] = { (char *)(uintptr_t) "modprobe", (char *)(uintptr_t) "-q", (char *)(uintptr_t) "nbd",
+				       NULL };
+		char *const env[] = { NULL };
+		(void) execve("/sbin/modprobe", argv, env);
+		(void) execve("/usr/sbin/modprobe", argv, env);
+		_exit(127);
+	}
+	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+static int link_open(struct link *ret, struct err *err)
+{
+	ret->socket = nl_socket_alloc();
+	if (!ret->socket || genl_connect(ret->socket) < 0)
+		return err_set(err, -ENOMEM, "cannot speak with the kernel by netlink");
+	ret->family = genl_ctrl_resolve(ret->socket, NBD_GENL_FAMILY_NAME);
+	if (ret->family < 0) {
+		load_module();
+		ret->family = genl_ctrl_resolve(ret->socket, NBD_GENL_FAMILY_NAME);
+	}
+	if (ret->family < 0)
+		return err_set(err, -ENODEV, "this kernel has no NBD devices: use --via loop, or pbsmap serve");
+	return 0;
+}
+
+/* -- messages -------------------------------------------------------------------------------- */
+
+struct message {
+	struct nl_msg *nl;
+	bool is_bad; /* there was no room, or no memory */
+};
+
+static void message_free(struct message *message)
+{
+	nlmsg_free(message->nl);
+}
+
+static struct message message_new(const struct link *link, uint8_t command)
+{
+	struct message message = { .nl = nlmsg_alloc() };
+	message.is_bad = !message.nl || !genlmsg_put(message.nl, NL_AUTO_PORT, NL_AUTO_SEQ, link->family, 0, 0, command,
+						     NBD_GENL_VERSION);
+	return message;
+}
+
+static void put_u32(struct message *message, int id, uint32_t value)
+{
+	message->is_bad = message->is_bad || nla_put_u32(message->nl, id, value) < 0;
+}
+
+static void put_u64(struct message *message, int id, uint64_t value)
+{
+	message->is_bad = message->is_bad || nla_put_u64(message->nl, id, value) < 0;
+}
+
+static void put_text(struct message *message, int id, const char *value)
+{
+	message->is_bad = message->is_bad || nla_put_string(message->nl, id, value) < 0;
+}
+
+static void put_sockets(struct message *message, const int *fds, size_t n)
+{
+	struct nlattr *all = message->is_bad ? NULL : nla_nest_start(message->nl, NBD_ATTR_SOCKETS);
+	message->is_bad = !all;
+	for (size_t i = 0; i < n && !message->is_bad; i++) {
+		struct nlattr *one = nla_nest_start(message->nl, NBD_SOCK_ITEM);
+		message->is_bad = !one || nla_put_u32(message->nl, NBD_SOCK_FD, (uint32_t)fds[i]) < 0;
+		if (one)
+			(void) nla_nest_end(message->nl, one);
+	}
+	if (all)
+		(void) nla_nest_end(message->nl, all);
+}
+
+/* What came back. */
+struct reply {
+	int error; /* negative errno */
+	bool has_number, is_over;
+	uint32_t number;
+};
+
+static int take_answer(struct nl_msg *nl, void *user)
+{
+	struct reply *reply = user;
+	struct nlattr *attrs[NBD_ATTR_MAX + 1];
+	if (genlmsg_parse(nlmsg_hdr(nl), 0, attrs, NBD_ATTR_MAX, NULL) == 0 && attrs[NBD_ATTR_INDEX]) {
+		reply->number = nla_get_u32(attrs[NBD_ATTR_INDEX]);
+		reply->has_number = true;
+	}
+	return NL_OK;
+}
+
+static int take_ack(struct nl_msg *nl, void *user)
+{
+	((struct reply *)user)->is_over = true;
+	return NL_STOP;
+}
+
+static int take_error(struct sockaddr_nl *from, struct nlmsgerr *error, void *user)
+{
+	struct reply *reply = user;
+	reply->error = error->error;
+	reply->is_over = true;
+	return NL_STOP;
+}
+
+/* The kernel's errno. */
+static int ask(const struct link *link, struct message *message, struct reply *ret)
+{
+	*ret = (struct reply){ 0 };
+	struct nl_cb *cb = nl_cb_alloc(NL_CB_DEFAULT);
+	if (!cb || message->is_bad) {
+		nl_cb_put(cb);
+		return -ENOMEM;
+	}
+	(void) nl_cb_set(cb, NL_CB_VALID, NL_CB_CUSTOM, take_answer, ret);
+	(void) nl_cb_set(cb, NL_CB_ACK, NL_CB_CUSTOM, take_ack, ret);
+	(void) nl_cb_err(cb, NL_CB_CUSTOM, take_error, ret);
+	int r = nl_send_auto(link->socket, message->nl);
+	while (r >= 0 && !ret->is_over)
+		r = nl_recvmsgs(link->socket, cb);
+	nl_cb_put(cb);
+	return ret->error ? ret->error : r < 0 && !ret->is_over ? -EIO : 0;
+}
+
+/* -- a device -------------------------------------------------------------------------------- */
+
+static int explain(const struct nbd_kernel_options *options, int r, struct err *err)
+{
+	if (r == -EPERM || r == -EACCES)
+		return err_set(err, -EPERM, "a block device needs root; pbsmap serve works without");
+	if (options->number == NBD_KERNEL_ANY)
+		return err_errno(err, r, "cannot connect an NBD device");
+	if (r == -EBUSY)
+		return err_set(err, r, "/dev/nbd%u is in use", options->number);
+	if (r == -EINVAL || r == -ENOENT || r == -ENODEV)
+		return err_set(err, -ENOENT, "there is no /dev/nbd%u", options->number);
+	return err_errno(err, r, "cannot connect /dev/nbd%u", options->number);
+}
+
+static int connect_device(const struct link *link, const struct nbd_kernel_options *options,
+			  struct nbd_kernel *kernel, struct err *err)
+{
+	CLEANUP(message_free) struct message message = message_new(link, NBD_CMD_CONNECT);
+	struct reply reply;
+	if (options->number != NBD_KERNEL_ANY)
+		put_u32(&message, NBD_ATTR_INDEX, options->number);
+	put_u64(&message, NBD_ATTR_SIZE_BYTES, options->size);
+	put_u64(&message, NBD_ATTR_BLOCK_SIZE_BYTES, BLOCK_SIZE_BYTES);
+	put_u64(&message, NBD_ATTR_TIMEOUT, options->timeout_s);
+	put_u64(&message, NBD_ATTR_SERVER_FLAGS,
+		(uint64_t)NBD_FLAG_HAS_FLAGS | (uint64_t)NBD_FLAG_READ_ONLY | (uint64_t)NBD_FLAG_CAN_MULTI_CONN);
+	put_u64(&message, NBD_ATTR_CLIENT_FLAGS, 0);
+	put_text(&message, NBD_ATTR_BACKEND_IDENTIFIER, kernel->mark);
+	put_sockets(&message, options->fds, options->n_fds);
+	int r = ask(link, &message, &reply);
+	if (r < 0)
+		return explain(options, r, err);
+	if (!reply.has_number)
+		return err_set(err, -EPROTO, "the kernel does not say which NBD device it connected");
+	kernel->number = reply.number;
+	(void) snprintf(kernel->path, sizeof kernel->path, "/dev/nbd%u", kernel->number);
+	return 0;
+}
+
+static int change(const struct link *link, const struct nbd_kernel *kernel, uint8_t command, uint64_t client_flags)
+{
+	CLEANUP(message_free) struct message message = message_new(link, command);
+	struct reply reply;
+	put_u32(&message, NBD_ATTR_INDEX, kernel->number);
+	if (command == NBD_CMD_RECONFIGURE) {
+		put_u64(&message, NBD_ATTR_CLIENT_FLAGS, client_flags);
+		put_text(&message, NBD_ATTR_BACKEND_IDENTIFIER, kernel->mark);
+	}
+	return ask(link, &message, &reply);
+}
+
+/* /sys/block/nbd12/dev: the number of partitions a device may have decides about its minor number. */
+static int open_node(const struct nbd_kernel *kernel)
+{
+	char path[64];
+	unsigned maj, min;
+	int fd = open(kernel->path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 || errno != ENOENT)
+		return fd < 0 ? -errno : fd;
+	(void) snprintf(path, sizeof path, "/sys/block/nbd%u/dev", kernel->number);
+	CLEANUP(fclosep) FILE *file = fopen(path, "re");
+	if (!file || fscanf(file, "%u:%u", &maj, &min) != 2 || maj != NBD_MAJOR ||
+	    mknod(kernel->path, S_IFBLK | 0660, makedev(maj, min)) < 0)
+		return -ENOENT;
+	fd = open(kernel->path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static int hold_device(const struct link *link, const struct nbd_kernel_options *options,
+		       struct nbd_kernel *kernel, struct err *err)
+{
+	uint64_t size = 0;
+	kernel->fd = open_node(kernel);
+	if (kernel->fd < 0)
+		return err_errno(err, kernel->fd, "cannot open %s", kernel->path);
+	int r = change(link, kernel, NBD_CMD_RECONFIGURE, NBD_CFLAG_DISCONNECT_ON_CLOSE);
+	if (r < 0)
+		return err_errno(err, r, "cannot set up %s", kernel->path);
+	if (ioctl(kernel->fd, BLKGETSIZE64, &size) < 0 || size != options->size)
+		return err_set(err, -EIO, "%s has not the size it was given", kernel->path);
+	return 0;
+}
+
+int nbd_kernel_attach(const struct nbd_kernel_options *options, struct nbd_kernel *ret, struct err *err)
+{
+	CLEANUP(link_close) struct link link = { 0 };
+	struct nbd_kernel kernel = NBD_KERNEL_NONE;
+	(void) snprintf(kernel.mark, sizeof kernel.mark, "%s%s", NBD_MARK, options->mark);
+	int r = link_open(&link, err);
+	if (r == 0)
+		r = connect_device(&link, options, &kernel, err);
+	if (r < 0)
+		return r;
+	r = hold_device(&link, options, &kernel, err);
+	if (r < 0) {
+		(void) change(&link, &kernel, NBD_CMD_DISCONNECT, 0);
+		closep(&kernel.fd);
+		return r;
+	}
+	*ret = kernel;
+	return 0;
+}
+
+void nbd_kernel_detach(struct nbd_kernel *kernel)
+{
+	closep(&kernel->fd);
+}
+
+void nbd_kernel_disconnect(const struct nbd_kernel *kernel)
+{
+	CLEANUP(link_close) struct link link = { 0 };
+	if (kernel->fd >= 0 && link_open(&link, NULL) == 0)
+		(void) change(&link, kernel, NBD_CMD_DISCONNECT, 0);
+}
+
+bool nbd_kernel_is_ours(unsigned number)
+{
+	char path[64], backend[64] = "";
+	(void) snprintf(path, sizeof path, "/sys/block/nbd%u/backend", number);
+	CLEANUP(fclosep) FILE *file = fopen(path, "re");
+	return file && fgets(backend, sizeof backend, file) && strncmp(backend, NBD_MARK, strlen(NBD_MARK)) == 0;
+}
