@@ -26,6 +26,7 @@
 #define N_TRIES	     3	   /* of a chunk whose stream the server breaks off */
 #define HOLD_MS	     100   /* after a refused stream nothing more is asked for */
 #define STUCK_MS     30000 /* without a byte of an answer, although the server lives; or a reader's patience */
+#define FAIR_BYTES   (2u << 20) /* of each other answer before this one gets its turn; two frames */
 #define RETRY_MS     250   /* doubled each time, up to: */
 #define WANTED_MS    1000  /* somebody waits */
 #define IDLE_MS	     30000
@@ -42,6 +43,7 @@ struct slot {
 	size_t len;
 	int result; /* of taking the body */
 	int64_t moved_ns;
+	uint64_t n_before; /* worker->n_bytes then */
 	char text[PBS_TEXT_MAX]; /* of a refusal */
 	size_t text_len;
 };
@@ -56,6 +58,7 @@ struct worker {
 	struct list idle, busy; /* struct slot */
 	unsigned n_tries;	/* to connect, since a chunk came */
 	int last_failure;
+	uint64_t n_bytes;	/* of all bodies */
 	struct deadline last_try, hold_until, renew_at;
 
 	/* guarded by chunks->lock */
@@ -210,11 +213,18 @@ static int take_text(struct slot *slot, const uint8_t *data, size_t len)
 	return n == len ? 0 : -EMSGSIZE;
 }
 
+static void note_progress(struct slot *slot)
+{
+	slot->moved_ns = now_ns();
+	slot->n_before = slot->worker->n_bytes;
+}
+
 /* The length is checked against what was announced as well: by the HTTP/2 library. */
 static int take_chunk(struct h2_request *request, const uint8_t *data, size_t len)
 {
 	struct slot *slot = CONTAINER_OF(request, struct slot, request);
-	slot->moved_ns = now_ns();
+	slot->worker->n_bytes += len;
+	note_progress(slot);
 	if (request->status != 200)
 		return take_text(slot, data, len);
 	if (len > slot->fetch->max_len - slot->len)
@@ -272,7 +282,7 @@ static int ask(struct worker *worker, struct fetch *fetch, struct err *err)
 	slot->fetch = fetch;
 	slot->len = slot->text_len = 0;
 	slot->result = 0;
-	slot->moved_ns = now_ns();
+	note_progress(slot);
 	int r = pbs_session_ask(&worker->session, &slot->request, target, err);
 	if (r < 0) {
 		release(slot);
@@ -430,14 +440,34 @@ static struct deadline sooner(struct deadline a, struct deadline b)
 	return a.ns < b.ns ? a : b;
 }
 
+/* When an answer that does not go on is given up. */
+static struct deadline overdue_at(const struct slot *slot)
+{
+	uint64_t ms = min_u64(STUCK_MS, (uint64_t)slot->worker->chunks->server->timeout_ms);
+	return (struct deadline){ slot->moved_ns + (int64_t)ms * 1000000 };
+}
+
 static struct deadline stuck_at(const struct worker *worker)
 {
 	struct deadline at = DEADLINE_NEVER;
-	int64_t ms = (int64_t)min_u64(STUCK_MS, (uint64_t)worker->chunks->server->timeout_ms);
 	for (struct list *node = worker->busy.next; node != &worker->busy; node = node->next)
-		at = sooner(at, (struct deadline){ CONTAINER_OF(node, struct slot, node)->moved_ns +
-						   ms * 1000000 });
+		at = sooner(at, overdue_at(CONTAINER_OF(node, struct slot, node)));
 	return at;
+}
+
+/* On a slow link an answer that is overdue may only wait while each of the others gets its frame. */
+static bool is_stuck(struct worker *worker)
+{
+	for (struct list *node = worker->busy.next; node != &worker->busy; node = node->next) {
+		struct slot *slot = CONTAINER_OF(node, struct slot, node);
+		uint64_t n_others = worker->n_bytes - slot->n_before;
+		if (!deadline_is_over(overdue_at(slot)))
+			continue;
+		if (n_others == 0 || n_others >= (uint64_t)worker->n_busy * FAIR_BYTES)
+			return true;
+		slot->moved_ns = now_ns();
+	}
+	return false;
 }
 
 static struct deadline turn_until(const struct worker *worker)
@@ -454,7 +484,7 @@ static void serve(struct worker *worker)
 	int r = ask_for_more(worker, &why);
 	if (r == 0)
 		r = pbs_session_turn(session, worker->wake_fd, turn_until(worker), &why);
-	if (r == 0 && deadline_is_over(stuck_at(worker)))
+	if (r == 0 && is_stuck(worker))
 		r = err_set(&why, -ETIMEDOUT, "%s does not go on with an answer", session->link.host);
 	if (r == 0 && h2_is_going_away(session->h2) && h2_is_idle(session->h2))
 		r = err_set(&why, -ECONNRESET, "%s ends the connection", session->link.host);
