@@ -8,9 +8,13 @@ import glob
 import json
 import os
 import shutil
+import struct
+import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TESTS = os.path.dirname(HERE)
+sys.path.insert(0, os.path.join(TESTS, "tools"))
+import pxar  # noqa: E402
 HAS_KEY, SEAL = 1, 4  # what fuzz_blob.c makes of the first byte
 
 
@@ -204,9 +208,27 @@ def disks():
     yield ((8 << 20) + 1).to_bytes(8, "little") + mbr((0xee, 1, 16383)) + bytes(header) + 4 * entry
 
 
+def default_list():
+    return pxar.item(pxar.ACL_DEFAULT, struct.pack("<QQQQ", 7, 5, 0, 7))
+
+
+def pxar_items():
+    """Entries, names and tables one by one."""
+    yield pxar.plain(b"data", attrs=attributes())(0)
+    yield pxar.reference(16, 5)(0)
+    yield pxar.special(0o120777, pxar.item(pxar.SYMLINK, b"target\0"))(0)
+    yield pxar.special(0o20644, pxar.item(pxar.DEVICE, struct.pack("<QQ", 1, 3)))(0)
+    yield pxar.special(0o10644)(0)
+    yield pxar.entry(0o40755) + attributes() + default_list() + pxar.item(pxar.FILENAME, b"x\0")
+    yield pxar.item(pxar.FILENAME, b"name\0") + pxar.entry(0o10644)
+    yield pxar.item(pxar.FILENAME, b"name\0") + pxar.link(1, b"a/b")(60)
+    yield pxar.directory([(b"a", pxar.plain(b"x")), (b"b", [])])
+    yield attributes() + default_list()
+
+
 TARGETS = {"blob": blobs, "didx": dynamic_indexes, "fidx": fixed_indexes, "h2": h2_servers, "key_file": key_files,
            "manifest": json_manifests, "names": names, "nbd": nbd_clients, "partitions": disks,
-           "pbs_answers": pbs_answers, "pbs_repository": repositories, "upgrade": upgrades}
+           "pbs_answers": pbs_answers, "pbs_repository": repositories, "pxar": pxar_items, "upgrade": upgrades}
 
 
 def main():
