@@ -70,6 +70,7 @@ static void submit_cut(struct disk *disk, struct read *read, size_t len)
 	cut->inner.off = read->off;
 	cut->inner.len = len;
 	cut->inner.priority = read->priority;
+	cut->inner.is_kept = read->is_kept;
 	cut->inner.until = read->until;
 	cut->inner.done = finish_cut;
 	stream_submit(disk->stream, &cut->inner);

@@ -75,6 +75,18 @@ struct entry *cache_find(struct cache *cache, const struct cache_key *key)
 	return entry;
 }
 
+void cache_prove(struct cache *cache, struct entry *entry)
+{
+	if (entry->is_proven)
+		return;
+	entry->is_proven = true;
+	if (entry->state != ENTRY_READY)
+		return; /* cache_settle() looks at the mark */
+	cache->fresh_used -= entry->room;
+	list_remove(&entry->node);
+	list_append(&cache->proven, &entry->node);
+}
+
 struct entry *cache_add(struct cache *cache, const struct cache_key *key)
 {
 	struct entry *entry = look_up(cache, key);

@@ -75,6 +75,9 @@ void cache_deinit(struct cache *cache);
 /* Any state but GHOST; NULL = not there.  Counts as a use. */
 struct entry *cache_find(struct cache *cache, const struct cache_key *key);
 
+/* Proven at once, in whatever state it is: it will be wanted again. */
+void cache_prove(struct cache *cache, struct entry *entry);
+
 /* A QUEUED entry for a key that cache_find() does not know; NULL = no memory. */
 struct entry *cache_add(struct cache *cache, const struct cache_key *key);
 

@@ -44,6 +44,7 @@ struct stream {
 	struct stream_shared *shared;
 	struct stream_options options;
 	uint64_t context;	/* of cache keys */
+	uint32_t zero_len; /* of chunks that may be known as zeros; 0 = none */
 	uint8_t zero_full[DIGEST_SIZE], zero_last[DIGEST_SIZE];
 
 	/* guarded by shared->lock */

@@ -175,16 +175,18 @@ static int zero_digest(struct blob_codec *codec, const struct stream_options *op
 static int find_zero_digests(struct stream *stream, struct err *err)
 {
 	const struct index *index = stream->options.index;
-	if (index->kind != INDEX_FIXED)
+	bool is_fixed = index->kind == INDEX_FIXED;
+	if (!is_fixed && index->max_chunk > READ_MAX)
 		return 0;
 	CLEANUP(blob_codec_freep) struct blob_codec *codec = NULL;
 	int r = blob_codec_new(&codec, err);
 	if (r < 0)
 		return r;
-	uint32_t last = index_chunk(index, index->n_chunks - 1).len;
-	r = zero_digest(codec, &stream->options, index->chunk_size, stream->zero_full, err);
-	if (r == 0)
-		r = zero_digest(codec, &stream->options, last, stream->zero_last, err);
+	stream->zero_len = is_fixed ? (uint32_t)index->chunk_size : index->max_chunk;
+	r = zero_digest(codec, &stream->options, stream->zero_len, stream->zero_full, err);
+	if (r == 0 && is_fixed)
+		r = zero_digest(codec, &stream->options, index_chunk(index, index->n_chunks - 1).len,
+				stream->zero_last, err);
 	return r;
 }
 
@@ -271,10 +273,10 @@ uint64_t stream_size(const struct stream *stream)
 static bool is_zero_chunk(const struct stream *stream, uint32_t n, const struct index_chunk *chunk)
 {
 	const struct index *index = stream->options.index;
-	if (index->kind != INDEX_FIXED)
+	bool is_last = index->kind == INDEX_FIXED && n + 1 == index->n_chunks;
+	if (!is_last && chunk->len != stream->zero_len)
 		return false;
-	const uint8_t *zero = n + 1 == index->n_chunks ? stream->zero_last : stream->zero_full;
-	return memcmp(chunk->digest, zero, DIGEST_SIZE) == 0;
+	return memcmp(chunk->digest, is_last ? stream->zero_last : stream->zero_full, DIGEST_SIZE) == 0;
 }
 
 /* The entry that has or will have this chunk; NULL = no memory.  A new one is queued. */
@@ -336,6 +338,8 @@ static bool add_segment_locked(struct stream *stream, struct read *read, unsigne
 	struct entry *entry = want_chunk_locked(stream, &chunk, read->priority);
 	if (!entry)
 		return false;
+	if (read->is_kept)
+		cache_prove(&stream->shared->cache, entry);
 	if (entry->state == ENTRY_READY) {
 		segment->chunk = chunk_ref(entry->chunk);
 		segment->data = entry->chunk->data + off;
@@ -437,6 +441,16 @@ void stream_submit(struct stream *stream, struct read *read)
 	todo_run(&todo);
 	if (is_answered)
 		read->done(read);
+}
+
+static void submit_to_stream(void *stream, struct read *read)
+{
+	stream_submit(stream, read);
+}
+
+int stream_pread(struct stream *stream, struct read *read, void *buf, struct err *err)
+{
+	return read_and_wait(submit_to_stream, stream, read, buf, err);
 }
 
 void stream_cancel(struct stream *stream, struct read *read)

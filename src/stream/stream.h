@@ -47,6 +47,7 @@ struct read {
 	uint64_t off;
 	size_t len; /* off + len is inside the image; READ_MAX at most */
 	enum priority priority;
+	bool is_kept;	       /* its chunks stay in the cache before those of other reads do */
 	struct deadline until; /* then done is called with -ETIMEDOUT */
 	void (*done)(struct read *read);
 	void *user;
@@ -71,6 +72,18 @@ struct read {
 
 /* Give back what the answer holds. */
 void read_release(struct read *read);
+
+/**
+ * read_and_wait - submit a read and sleep until it is answered
+ *
+ * @submit, @object:  of the layer that is read
+ * @read:  off, len, priority, is_kept, until are set, the rest is zeros; released
+ * @buf:   read->len bytes; written on success only
+ *
+ * Returns: the read's result
+ */
+int read_and_wait(void (*submit)(void *object, struct read *read), void *object, struct read *read,
+		  void *buf, struct err *err) MUST_CHECK;
 
 /* What all streams of a process share: memory cache, decode threads, buffers. */
 struct stream_shared;
@@ -129,6 +142,9 @@ uint64_t stream_size(const struct stream *stream);
 
 void stream_submit(struct stream *stream, struct read *read);
 
+/* The waiting form: for whoever has a thread of its own.  @read and @buf as read_and_wait() takes them. */
+int stream_pread(struct stream *stream, struct read *read, void *buf, struct err *err) MUST_CHECK;
+
 /* done will be called with -ECANCELED, unless it was or is being called already. */
 void stream_cancel(struct stream *stream, struct read *read);
 
@@ -137,6 +153,9 @@ void stream_shutdown(struct stream *stream);
 
 /*
  * stream_next_extent - how far it goes on like this from @off
+ *
+ * Of a dynamic index only the longest chunks are known to be zeros: what cuts a stream where its bytes say
+ * so, cuts zeros only where a chunk may not be longer.
  *
  * Returns: true: bytes known to be zero without a fetch, false: data; *ret_end is where that ends, or where a
  * long one was looked at no further: the next call may say the same again

@@ -89,6 +89,29 @@ static void keeps_the_proven_through_a_scan(void **state)
 		assert_true(has(n));
 }
 
+/* A chunk that is told to be wanted again is proven, whether it is there, comes or is asked for. */
+static void keeps_what_is_said_to_be_wanted_through_a_scan(void **state)
+{
+	struct cache_key key = key_of(1);
+	(void) use(0);
+	struct entry *ready = cache_find(&cache, &(struct cache_key){ .len = LEN });
+	uint64_t fresh_before = cache.fresh_used;
+	cache_prove(&cache, ready);
+	assert_int_equal(cache.fresh_used, fresh_before - ready->room);
+	cache_prove(&cache, ready); /* again: nothing */
+	assert_int_equal(cache.fresh_used, fresh_before - ready->room);
+	struct entry *queued = cache_add(&cache, &key);
+	cache_prove(&cache, queued);
+	assert_int_equal(cache_make_room(&cache, queued, LEN, NULL, 0), 0);
+	struct mem mem = bufpool_get(pool, LEN);
+	cache_settle(&cache, queued, chunk_new(pool, mem, mem.data, LEN));
+	for (unsigned n = 1000; n < 1000 + 10 * N_SLOTS; n++)
+		(void) use(n);
+	assert_true(has(0));
+	assert_true(has(1));
+	assert_true(cache.used <= cache.size);
+}
+
 static void tells_plain_and_encrypted_apart(void **state)
 {
 	(void) use(1);
@@ -155,6 +178,7 @@ int main(void)
 		CASE(keeps_what_fits),
 		CASE(stays_within_its_size),
 		CASE(keeps_the_proven_through_a_scan),
+		CASE(keeps_what_is_said_to_be_wanted_through_a_scan),
 		CASE(tells_plain_and_encrypted_apart),
 		CASE(remembers_a_bounded_number_of_keys),
 		CASE(gives_room_back_when_a_load_fails),

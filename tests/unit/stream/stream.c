@@ -177,6 +177,47 @@ static void never_fetches_zeros(void **state)
 	end(&s);
 }
 
+/* The same chunks by a dynamic index, the last of them shorter.  free() */
+static uint8_t *make_didx(const struct index *fixed, size_t *ret_len)
+{
+	static const uint8_t magic[8] = { 0x1c, 0x91, 0x4e, 0xa5, 0x19, 0xba, 0xb3, 0xcd };
+	*ret_len = INDEX_HEADER_SIZE + fixed->n_chunks * (8 + DIGEST_SIZE);
+	uint8_t *map = calloc(1, *ret_len);
+	assert_non_null(map);
+	memcpy(map, magic, sizeof magic);
+	for (uint32_t n = 0; n < fixed->n_chunks; n++) {
+		struct index_chunk chunk = index_chunk(fixed, n);
+		uint8_t *entry = map + INDEX_HEADER_SIZE + n * (8 + DIGEST_SIZE);
+		store_le64(entry, chunk.off + chunk.len);
+		memcpy(entry + 8, chunk.digest, DIGEST_SIZE);
+	}
+	return map;
+}
+
+static void knows_the_longest_chunks_of_a_dynamic_index_as_zeros(void **state)
+{
+	struct scene s;
+	struct index index;
+	size_t len;
+	uint64_t end_of;
+	begin(&s);
+	CLEANUP(freep) uint8_t *map = make_didx(&s.memory.index, &len);
+	assert_int_equal(index_parse(map, len, &index, NULL), 0);
+	struct stream_options options = { .source = &s.memory.source, .index = &index };
+	stream_close(s.stream);
+	assert_int_equal(stream_open(s.shared, &options, &s.stream, NULL), 0);
+	assert_false(stream_next_extent(s.stream, 5, &end_of));
+	assert_int_equal(end_of, CHUNK);
+	assert_true(stream_next_extent(s.stream, CHUNK, &end_of));
+	assert_int_equal(end_of, 2 * CHUNK);
+	read_right(&s, 0, 8 * CHUNK);
+	read_right(&s, SIZE - TAIL, TAIL);
+	assert_int_equal(s.memory.n_fetched[0], 1);
+	assert_int_equal(s.memory.n_fetched[1], 0);
+	assert_int_equal(s.memory.n_fetched[4], 0);
+	end(&s);
+}
+
 static void knows_where_the_zeros_are(void **state)
 {
 	struct scene s;
@@ -190,6 +231,48 @@ static void knows_where_the_zeros_are(void **state)
 	assert_int_equal(end_off, 4 * CHUNK);
 	assert_false(stream_next_extent(s.stream, SIZE - 1, &end_off));
 	assert_int_equal(end_off, SIZE);
+	end(&s);
+}
+
+/* Between the kept reads comes a scan of twice the cache. */
+static void keeps_the_chunks_of_kept_reads_before_others(void **state)
+{
+	for (int is_kept = 0; is_kept < 2; is_kept++) {
+		struct scene s;
+		uint8_t got[100];
+		begin_with(&s, 8 * CHUNK, 0, false);
+		struct read read = { .off = 5, .len = sizeof got, .is_kept = is_kept, .until = DEADLINE_NEVER };
+		assert_int_equal(stream_pread(s.stream, &read, got, NULL), 0);
+		assert_memory_equal(got, s.memory.image + 5, sizeof got);
+		for (unsigned n = 2; n < 30; n++)
+			read_right(&s, (uint64_t)n * CHUNK, CHUNK);
+		unsigned before = s.memory.n_fetched[0];
+		assert_int_equal(before, 1);
+		read_right(&s, 0, CHUNK);
+		assert_int_equal(s.memory.n_fetched[0], is_kept ? 1 : 2);
+		end(&s);
+	}
+}
+
+static void waits_for_an_answer_of_either_kind(void **state)
+{
+	struct scene s;
+	struct err err;
+	uint8_t got[2 * CHUNK];
+	begin(&s);
+	struct read good = { .off = 3 * CHUNK - 9, .len = sizeof got, .until = DEADLINE_NEVER };
+	assert_int_equal(stream_pread(s.stream, &good, got, &err), 0);
+	assert_memory_equal(got, s.memory.image + 3 * CHUNK - 9, sizeof got);
+	memset(got, 0xee, sizeof got);
+	s.memory.gone_chunk = 9;
+	struct read bad = { .off = 9 * CHUNK, .len = 10, .until = DEADLINE_NEVER };
+	assert_int_equal(stream_pread(s.stream, &bad, got, &err), -ENOENT);
+	assert_int_equal(err.code, -ENOENT);
+	assert_int_equal(got[0], 0xee);
+	memory_source_hold(&s.memory);
+	struct read late = { .off = 12 * CHUNK, .len = 10, .until = deadline_in_ms(20) };
+	assert_int_equal(stream_pread(s.stream, &late, got, &err), -ETIMEDOUT);
+	memory_source_release(&s.memory);
 	end(&s);
 }
 
@@ -710,6 +793,9 @@ int main(void)
 		TEST(refuses_what_is_outside),
 		TEST(never_fetches_zeros),
 		TEST(knows_where_the_zeros_are),
+		TEST(knows_the_longest_chunks_of_a_dynamic_index_as_zeros),
+		TEST(keeps_the_chunks_of_kept_reads_before_others),
+		TEST(waits_for_an_answer_of_either_kind),
 		TEST(fetches_a_chunk_once_however_many_ask),
 		TEST(fails_only_what_touches_a_bad_chunk),
 		TEST(reads_a_chunk_that_was_repaired),
