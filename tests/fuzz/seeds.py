@@ -228,7 +228,8 @@ def pxar_items():
 
 TARGETS = {"blob": blobs, "didx": dynamic_indexes, "fidx": fixed_indexes, "h2": h2_servers, "key_file": key_files,
            "manifest": json_manifests, "names": names, "nbd": nbd_clients, "partitions": disks,
-           "pbs_answers": pbs_answers, "pbs_repository": repositories, "pxar": pxar_items, "upgrade": upgrades}
+           "pbs_answers": pbs_answers, "pbs_repository": repositories, "pxar": pxar_items, "tree": trees,
+           "upgrade": upgrades}
 
 
 def main():

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "archive/listing.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "sample.h"
+#include "unit.h"
+#include "util/bytes.h"
+
+static struct listing *list(struct sample *s, const char *path, uint64_t after)
+{
+	struct node dir = sample_node(s, path);
+	struct listing *listing = NULL;
+	assert_int_equal(listing_open(s->tree, &dir, after, &listing, NULL), 0);
+	return listing;
+}
+
+static void lists_members_in_the_order_of_the_archive(void **state)
+{
+	static const char *const want[] = { "a.txt", "hard", "fifo", "null", "sock", "dir", "empty", "void",
+					    "link", "absolute", "loop", "out", "attrs", "big" };
+	struct sample s;
+	struct member member;
+	uint64_t cursors[ARRAY_LEN(want)];
+	sample_begin(&s, true);
+	struct listing *listing = list(&s, "", 0);
+	for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+		assert_int_equal(listing_next(listing, DEADLINE_NEVER, &member, NULL), 1);
+		assert_string_equal(member.name, want[i]);
+		assert_int_equal(member.node.ino, sample_node(&s, want[i]).ino);
+		assert_int_equal(member.is_link, i == 1);
+		assert_true(member.cursor > 2 && (i == 0 || member.cursor > cursors[i - 1]));
+		cursors[i] = member.cursor;
+		if (i % 3 == 0)
+			listing_rest(listing);
+	}
+	assert_int_equal(listing_next(listing, DEADLINE_NEVER, &member, NULL), 0);
+	assert_int_equal(listing_next(listing, DEADLINE_NEVER, &member, NULL), 0);
+	listing_close(listing);
+	for (size_t i = 0; i < ARRAY_LEN(want); i++) { /* goes on from anywhere */
+		listing = list(&s, "", cursors[i]);
+		int r = listing_next(listing, DEADLINE_NEVER, &member, NULL);
+		assert_int_equal(r, i + 1 < ARRAY_LEN(want));
+		if (r)
+			assert_string_equal(member.name, want[i + 1]);
+		listing_close(listing);
+	}
+	listing = list(&s, "empty", 0);
+	assert_int_equal(listing_next(listing, DEADLINE_NEVER, &member, NULL), 0);
+	listing_close(listing);
+	sample_end(&s);
+}
+
+/* More than three batches of 16384. */
+static void lists_a_large_directory_and_finds_all_in_it(void **state)
+{
+	enum { N = 60000 };
+	struct sample s;
+	struct member member;
+	char name[16];
+	sample_begin_empty(&s, true);
+	for (unsigned i = 0; i < N; i++) {
+		(void) snprintf(name, sizeof name, "file-%u", i);
+		(void) pxar_writer_file(&s.w, name, 0644, name, i % 5);
+	}
+	sample_finish(&s);
+	struct listing *listing = list(&s, "", 0);
+	for (unsigned i = 0; i < N; i++) {
+		(void) snprintf(name, sizeof name, "file-%u", i);
+		assert_int_equal(listing_next(listing, DEADLINE_NEVER, &member, NULL), 1);
+		assert_string_equal(member.name, name);
+		if (i % 7 == 0)
+			assert_int_equal(sample_node(&s, name).ino, member.node.ino);
+	}
+	assert_int_equal(listing_next(listing, DEADLINE_NEVER, &member, NULL), 0);
+	listing_close(listing);
+	for (unsigned i = 0; i < 1000; i++) {
+		(void) snprintf(name, sizeof name, "file-%u", N + i);
+		assert_int_equal(sample_try(&s, name, TREE_NO_LINKS, NULL), -ENOENT);
+	}
+	sample_end(&s);
+}
+
+static void goes_on_behind_a_damaged_member(void **state)
+{
+	struct sample s;
+	struct member member;
+	sample_begin(&s, false);
+	memset(s.w.meta.data + s.hard_pos, 0xee, 8);
+	struct listing *listing = list(&s, "", 0);
+	assert_int_equal(listing_next(listing, DEADLINE_NEVER, &member, NULL), 1);
+	assert_int_equal(listing_next(listing, DEADLINE_NEVER, &member, NULL), -EBADMSG);
+	assert_int_equal(listing_next(listing, DEADLINE_NEVER, &member, NULL), 1);
+	assert_string_equal(member.name, "fifo");
+	listing_close(listing);
+	sample_end(&s);
+}
+
+/* Two slots of a directory's table change places. */
+static void swap_slots(struct sample *s, unsigned a, unsigned b)
+{
+	struct node dir = sample_node(s, "");
+	uint8_t keep[PXAR_SLOT_SIZE], *slots = (uint8_t *)s->w.meta.data + dir.table_off + PXAR_HEADER_SIZE;
+	memcpy(keep, slots + a * PXAR_SLOT_SIZE, sizeof keep);
+	memcpy(slots + a * PXAR_SLOT_SIZE, slots + b * PXAR_SLOT_SIZE, sizeof keep);
+	memcpy(slots + b * PXAR_SLOT_SIZE, keep, sizeof keep);
+}
+
+/* What a look-up does not find is not listed either. */
+static void refuses_members_that_nobody_would_find(void **state)
+{
+	struct sample s;
+	struct member member;
+	unsigned n_lost = 0, n_found = 0;
+	int r;
+	sample_begin(&s, false);
+	swap_slots(&s, 1, 2);
+	struct listing *listing = list(&s, "", 0);
+	while ((r = listing_next(listing, DEADLINE_NEVER, &member, NULL)) != 0) {
+		assert_true(r == 1 || r == -EBADMSG);
+		if (r < 0) {
+			n_lost++;
+			continue;
+		}
+		assert_int_equal(sample_node(&s, member.name).ino, member.node.ino);
+		n_found++;
+	}
+	assert_int_equal(n_found + n_lost, 14);
+	assert_true(n_lost >= 2 && n_found >= 1);
+	listing_close(listing);
+	sample_end(&s);
+}
+
+static void takes_the_first_of_two_with_the_same_name(void **state)
+{
+	struct sample s;
+	struct member member;
+	sample_begin_empty(&s, false);
+	(void) pxar_writer_file(&s.w, "x", 0644, "", 0);
+	(void) pxar_writer_file(&s.w, "twice", 0644, "first", 5);
+	(void) pxar_writer_file(&s.w, "twice", 0600, "second", 6);
+	(void) pxar_writer_file(&s.w, "twice", 0600, "third, too", 10);
+	sample_finish(&s);
+	assert_int_equal(sample_node(&s, "twice").size, 5);
+	struct listing *listing = list(&s, "", 0);
+	static const int want[] = { 1, 1, -EBADMSG, -EBADMSG, 0 };
+	for (size_t i = 0; i < ARRAY_LEN(want); i++)
+		assert_int_equal(listing_next(listing, DEADLINE_NEVER, &member, NULL), want[i]);
+	listing_close(listing);
+	sample_end(&s);
+}
+
+/* Every slot has the hash that is looked for: each would cost a read. */
+static void gives_up_on_a_table_of_one_hash(void **state)
+{
+	struct sample s;
+	char name[16];
+	sample_begin_empty(&s, false);
+	for (unsigned i = 0; i < 5000; i++) {
+		(void) snprintf(name, sizeof name, "%u", i);
+		(void) pxar_writer_file(&s.w, name, 0644, "", 0);
+	}
+	sample_finish(&s);
+	struct node dir = sample_node(&s, "");
+	uint8_t *slot = (uint8_t *)s.w.meta.data + dir.table_off + PXAR_HEADER_SIZE;
+	for (unsigned i = 0; i < 5000; i++, slot += PXAR_SLOT_SIZE)
+		store_le64(slot, pxar_name_hash("17", 2));
+	assert_int_equal(sample_try(&s, "17", TREE_NO_LINKS, NULL), -EBADMSG);
+	sample_end(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(lists_members_in_the_order_of_the_archive),
+		TEST(lists_a_large_directory_and_finds_all_in_it),
+		TEST(goes_on_behind_a_damaged_member),
+		TEST(refuses_members_that_nobody_would_find),
+		TEST(takes_the_first_of_two_with_the_same_name),
+		TEST(gives_up_on_a_table_of_one_hash),
+	};
+	return RUN_TESTS(tests);
+}
