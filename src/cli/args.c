@@ -51,6 +51,10 @@ const struct option_row option_rows[N_OPTIONS] = {
 		       "until nobody uses it any more; at most SEC seconds" },
 	[OPT_FORCE] = { "force", 0, NULL, NULL, "although it is used: its readers get errors" },
 	[OPT_ALL] = { "all", 0, NULL, NULL, "every mapping" },
+	[OPT_RECURSIVE] = { "recursive", 'R', NULL, NULL, "and all that is below" },
+	[OPT_EXACT_LINKS] = { "exact-links", 0, NULL, NULL, "count all names of each file; reads the whole archive" },
+	[OPT_TO] = { "to", 0, "DIR", NULL, "a directory that is empty, or is made" },
+	[OPT_TAR] = { "tar", 0, "FILE", NULL, "as a tar archive; - is the standard output" },
 	[OPT_JSON] = { "json", 0, NULL, NULL, "the result as one JSON document" },
 	[OPT_OUTPUT_FORMAT] = { "output-format", 0, "text|json|json-pretty", "text, json or json-pretty", NULL },
 	[OPT_HELP] = { "help", 'h', NULL, NULL, "this text" },
@@ -158,6 +162,10 @@ static bool *flag_of(struct command_line *line, enum option_id id)
 		return &line->options.is_forced;
 	case OPT_ALL:
 		return &line->options.is_all;
+	case OPT_RECURSIVE:
+		return &line->options.is_recursive;
+	case OPT_EXACT_LINKS:
+		return &line->options.counts_links;
 	case OPT_JSON:
 		return &line->options.is_json;
 	case OPT_HELP:
@@ -214,6 +222,10 @@ static bool set_value(struct options *o, enum option_id id, const char *value)
 		return set_text(&o->repository.keyfile, value);
 	case OPT_CHUNKS:
 		return set_text(&o->repository.chunks, value);
+	case OPT_TO:
+		return set_text(&o->to, value);
+	case OPT_TAR:
+		return set_text(&o->tar, value);
 	case OPT_NAME:
 		return set_name(o, value);
 	case OPT_VIA:

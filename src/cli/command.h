@@ -19,6 +19,9 @@ struct options {
 	int64_t idle_ms;	     /* --idle; 0 = never */
 	bool is_json, is_json_pretty, is_verbose, is_foreground;
 	bool is_all, is_forced;
+	bool is_recursive, counts_links;
+	const char *to;		/* --to; NULL = not given */
+	const char *tar;	/* --tar */
 	int64_t wait_ms;	/* --wait=SEC; 0 = not at all, INT64_MAX = for ever */
 	uint64_t cache_size;	/* bytes; UINT64_MAX = default */
 	uint64_t read_ahead;	/* bytes; UINT64_MAX = default */
@@ -32,7 +35,7 @@ enum option_id {
 	OPT_REPOSITORY, OPT_FINGERPRINT, OPT_NS, OPT_KEYFILE, OPT_CHUNKS, OPT_ALLOW_UNSIGNED, OPT_VIA,
 	OPT_NAME, OPT_FOREGROUND, OPT_VERBOSE, OPT_CACHE, OPT_READ_AHEAD, OPT_CONNECTIONS, OPT_TIMEOUT,
 	OPT_SOCKET, OPT_LISTEN, OPT_TLS_CERTIFICATES, OPT_TLS_PSK, OPT_IDLE,
-	OPT_WAIT, OPT_FORCE, OPT_ALL, OPT_JSON, OPT_OUTPUT_FORMAT, OPT_HELP, OPT_VERSION, N_OPTIONS
+	OPT_WAIT, OPT_FORCE, OPT_ALL, OPT_RECURSIVE, OPT_EXACT_LINKS, OPT_TO, OPT_TAR, OPT_JSON, OPT_OUTPUT_FORMAT, OPT_HELP, OPT_VERSION, N_OPTIONS
 };
 
 /* What a word stands for; so that a shell can complete it, and used by nothing else. */
@@ -74,6 +77,9 @@ int cmd_namespaces(const struct options *options, struct failure *why);
 int cmd_groups(const struct options *options, struct failure *why);
 int cmd_snapshots(const struct options *options, struct failure *why);
 int cmd_files(const struct options *options, struct failure *why);
+int cmd_ls(const struct options *options, struct failure *why);
+int cmd_cat(const struct options *options, struct failure *why);
+int cmd_extract(const struct options *options, struct failure *why);
 
 /* The one place where a code becomes the shell's exit status. */
 enum exit_status {

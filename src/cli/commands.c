@@ -6,6 +6,10 @@
 /* Where to look; every command that reads a repository. */
 #define LOOK (BIT(REPOSITORY) | BIT(FINGERPRINT) | BIT(NS) | BIT(JSON))
 
+/* Into what archive; every command that looks into one. */
+#define INSIDE (BIT(REPOSITORY) | BIT(NS) | BIT(KEYFILE) | BIT(CHUNKS) | BIT(ALLOW_UNSIGNED) | BIT(CACHE) | \
+		BIT(READ_AHEAD) | BIT(TIMEOUT))
+
 const struct command commands[] = {
 	{
 		.name = "map",
@@ -116,6 +120,30 @@ const struct command commands[] = {
 		.help = "Lists the archives of SNAPSHOT: how they are encrypted, their size in bytes.\n"
 			"Those that end in .img can be mapped.",
 		.run = cmd_files,
+	},
+	{
+		.name = "ls",
+		.args = "SNAPSHOT ARCHIVE [PATH]",
+		.min_args = 1,
+		.max_args = 3,
+		.options = INSIDE | BIT(JSON) | BIT(RECURSIVE) | BIT(EXACT_LINKS),
+		.summary = "what is in a file archive",
+		.help = "Lists what is at PATH, else at the root, of the file archive ARCHIVE (root.pxar) of\n"
+			"SNAPSHOT: mode, owner and group, size or device, time, name. Nothing is mounted\n"
+			"and no rights are needed. What is damaged is said, and the rest listed: exit\n"
+			"status 6.",
+		.run = cmd_ls,
+	},
+	{
+		.name = "cat",
+		.args = "SNAPSHOT ARCHIVE PATH",
+		.min_args = 2,
+		.max_args = 3,
+		.options = INSIDE,
+		.summary = "a file of a file archive, to the standard output",
+		.help = "Writes the file at PATH in the file archive ARCHIVE (root.pxar) of SNAPSHOT to the\n"
+			"standard output. Symbolic links are followed inside the archive.",
+		.run = cmd_cat,
 	},
 	{ 0 },
 };

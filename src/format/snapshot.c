@@ -261,6 +261,19 @@ enum archive_kind archive_kind_of(const char *server_name)
 	return ends_with(server_name, ".blob") ? ARCHIVE_BLOB : ARCHIVE_OTHER;
 }
 
+int archive_pxar_name(const char *server_name, const char *kind, char ret[static ARCHIVE_NAME_SIZE],
+		      struct err *err)
+{
+	static const char didx[] = ".didx";
+	size_t stem = strlen(server_name) - strlen(didx);
+	while (server_name[stem - 1] != '.') /* ".pxar", ".mpxar" or ".ppxar" */
+		stem--;
+	if (stem + strlen(kind) + strlen(didx) > SAFE_ID_MAX)
+		return err_set(err, -EINVAL, "a name of more than %d bytes", SAFE_ID_MAX);
+	(void) snprintf(ret, ARCHIVE_NAME_SIZE, "%.*s%s%s", (int)stem, server_name, kind, didx);
+	return 0;
+}
+
 void archive_user_name(const char *server_name, char ret[static ARCHIVE_NAME_SIZE])
 {
 	(void) snprintf(ret, ARCHIVE_NAME_SIZE, "%s", server_name);

@@ -80,5 +80,16 @@ int archive_server_name(const char *name, char ret[static ARCHIVE_NAME_SIZE],
 			struct err *err) MUST_CHECK;
 enum archive_kind archive_kind_of(const char *server_name);
 
+/**
+ * archive_pxar_name - how the parts of a file archive are called
+ *
+ * @server_name:  an ARCHIVE_PXAR, of any of the three kinds
+ * @kind:         "pxar", "mpxar" (all but the data) or "ppxar" (the data)
+ *
+ * "root.mpxar.didx" and "pxar" give "root.pxar.didx".  -EINVAL: that would be too long.
+ */
+int archive_pxar_name(const char *server_name, const char *kind, char ret[static ARCHIVE_NAME_SIZE],
+		      struct err *err) MUST_CHECK;
+
 /* Without ".fidx", ".didx", ".blob". */
 void archive_user_name(const char *server_name, char ret[static ARCHIVE_NAME_SIZE]);

@@ -27,6 +27,8 @@ void backup_close(struct backup *backup)
 		return;
 	if (backup->map)
 		(void) munmap(backup->map, backup->map_len);
+	if (backup->payload.map)
+		(void) munmap(backup->payload.map, backup->payload.map_len);
 	crypt_key_free(backup->key);
 	if (!backup->is_beside) {
 		manifest_free(backup->manifest);
@@ -174,40 +176,52 @@ static int find_and_use_key(struct backup *backup, const struct repository_optio
 	return r;
 }
 
-/* -- index ----------------------------------------------------------------------------------- */
+/* -- indexes --------------------------------------------------------------------------------- */
 
 /* The csum in the index's own header is only a hint that somebody touched it: the reference never looks. */
-static int check_index(const struct backup *backup, const struct repository_options *options,
+static int check_index(const struct index *index, const struct repository_options *options,
 		       const char *name, const struct manifest_file *file, struct err *err)
 {
 	uint8_t csum[DIGEST_SIZE];
-	if (file && backup->index.size != file->size)
+	if (file && index->size != file->size)
 		return err_set(err, -EBADMSG, "wrong size for file '%s' (%" PRIu64 " != %" PRIu64 ")",
-			       name, file->size, backup->index.size);
-	int r = index_csum(&backup->index, csum, err);
+			       name, file->size, index->size);
+	int r = index_csum(index, csum, err);
 	if (r < 0)
 		return r;
 	if (file && memcmp(csum, file->csum, DIGEST_SIZE) != 0)
 		return err_set(err, -EBADMSG, "wrong checksum for file '%s'", name);
-	if (memcmp(csum, backup->index.header_csum, DIGEST_SIZE) != 0)
+	if (memcmp(csum, index->header_csum, DIGEST_SIZE) != 0)
 		repository_say(options, "warning: the checksum in the header of %s is not that of its entries%s", name,
 			       file ? "; the manifest's is" : "");
 	return 0;
 }
 
-static int open_index(struct backup *backup, const struct repository_options *options, const char *name,
-		      const struct manifest_file *file, struct err *err)
+static int read_index(struct backup *backup, const struct repository_options *options, const char *name,
+		      const struct manifest_file *file, struct backup_index *ret, struct err *err)
 {
-	int r = index_copy(backup->source, name, &backup->map, &backup->map_len, err);
+	int r = index_copy(backup->source, name, &ret->map, &ret->map_len, err);
 	if (r == -ENOENT && file)
 		return err_set(err, -EBADMSG, "%s is in the manifest, but not in the snapshot", name);
 	if (r == 0)
-		r = index_parse(backup->map, backup->map_len, &backup->index, err);
-	if (r == 0 && backup->index.kind != INDEX_FIXED)
-		r = err_set(err, -EBADMSG, "not the index of an image");
+		r = index_parse(ret->map, ret->map_len, &ret->index, err);
+	if (r == 0 && ret->index.kind != (archive_kind_of(name) == ARCHIVE_PXAR ? INDEX_DYNAMIC : INDEX_FIXED))
+		r = err_set(err, -EBADMSG, archive_kind_of(name) == ARCHIVE_PXAR ? "not the index of a file archive"
+										 : "not the index of an image");
 	if (r < 0)
 		return err_while(err, r, "reading the index %s", name);
-	return check_index(backup, options, name, file, err);
+	return check_index(&ret->index, options, name, file, err);
+}
+
+static int open_index(struct backup *backup, const struct repository_options *options, const char *name,
+		      const struct manifest_file *file, struct err *err)
+{
+	struct backup_index opened = { .map = NULL };
+	int r = read_index(backup, options, name, file, &opened, err);
+	backup->index = opened.index;
+	backup->map = opened.map;
+	backup->map_len = opened.map_len;
+	return r;
 }
 
 static int choose_file(const struct backup *backup, const char *archive, const struct manifest_file **ret,
@@ -273,6 +287,50 @@ int backup_open_beside(const struct repository_options *options, const struct ba
 	return 0;
 }
 
+/* The pair's data may be encrypted and its entries not, for all a manifest can say: one key does for both. */
+static int use_key_of_tree(struct backup *backup, const struct repository_options *options,
+			   const struct chosen_tree *files, struct err *err)
+{
+	enum crypt_mode mode = files->meta->mode;
+	bool is_encrypted = mode == CRYPT_ENCRYPT, is_payload_encrypted = false;
+	if (files->payload) {
+		is_payload_encrypted = files->payload->mode == CRYPT_ENCRYPT;
+		if (is_payload_encrypted || mode == CRYPT_NONE)
+			mode = files->payload->mode;
+	}
+	int r = find_and_use_key(backup, options, is_encrypted ? CRYPT_ENCRYPT : mode, err);
+	if (r < 0)
+		return r;
+	backup->stream_key = is_encrypted ? backup->key : NULL;
+	backup->payload_key = is_payload_encrypted ? backup->key : NULL;
+	return 0;
+}
+
+static int open_tree_files(struct backup *backup, const struct repository_options *options,
+			   const struct chosen_tree *files, struct err *err)
+{
+	char whole[ARCHIVE_NAME_SIZE];
+	int r = archive_pxar_name(files->meta->name, "pxar", whole, err);
+	if (r == 0)
+		r = use_key_of_tree(backup, options, files, err);
+	if (r == 0)
+		r = open_index(backup, options, files->meta->name, files->meta, err);
+	if (r < 0)
+		return r;
+	archive_user_name(whole, backup->archive);
+	backup->is_split = files->payload;
+	return !files->payload ? 0 : read_index(backup, options, files->payload->name, files->payload,
+						&backup->payload, err);
+}
+
+static int open_tree(struct backup *backup, const struct repository_options *options, const char *archive,
+		     struct failure *why)
+{
+	struct chosen_tree files;
+	int r = choose_tree(backup->manifest, archive, &files, why);
+	return r < 0 ? r : open_tree_files(backup, options, &files, &why->err);
+}
+
 /* -- a loose index --------------------------------------------------------------------------- */
 
 /* Without a manifest only the user can know whether chunks are encrypted: by giving the key. */
@@ -304,26 +362,83 @@ static int open_with_manifest(struct backup *backup, const struct repository_opt
 	return r < 0 ? r : open_index(backup, options, name, file, err);
 }
 
+static int loose_name(const char *path, char ret[static ARCHIVE_NAME_SIZE], struct err *err)
+{
+	CLEANUP(freep) char *copy = strdup(path);
+	if (!copy)
+		return err_set(err, -ENOMEM, "no memory");
+	const char *name = basename(copy);
+	char shown[160];
+	if (!is_safe_id(name))
+		return err_set(err, -EINVAL, "%s is no name of an index file",
+			       text_escape(name, shown, sizeof shown));
+	(void) snprintf(ret, ARCHIVE_NAME_SIZE, "%s", name);
+	return 0;
+}
+
+static int open_loose_source(struct backup *backup, const struct repository_options *options, const char *path,
+			     struct err *err)
+{
+	backup->ns = strdup("");
+	if (!backup->ns)
+		return err_set(err, -ENOMEM, "no memory");
+	return source_loose_open(path, options->chunks, &backup->source, err);
+}
+
+/* The other half of a split archive lies beside it. */
+static int open_loose_payload(struct backup *backup, const struct repository_options *options,
+			      const char *name, struct err *err)
+{
+	char payload[ARCHIVE_NAME_SIZE];
+	int r = archive_pxar_name(name, "ppxar", payload, err);
+	if (r < 0)
+		return r;
+	backup->is_split = true;
+	backup->payload_key = backup->key;
+	return read_index(backup, options, payload, NULL, &backup->payload, err);
+}
+
+static int open_loose_tree(struct backup *backup, const struct repository_options *options, const char *path,
+			   struct failure *why)
+{
+	char name[ARCHIVE_NAME_SIZE], whole[ARCHIVE_NAME_SIZE], entries[ARCHIVE_NAME_SIZE];
+	struct err *err = &why->err;
+	int r = loose_name(path, name, err);
+	if (r == 0 && archive_kind_of(name) != ARCHIVE_PXAR)
+		r = err_set(err, -EINVAL, "%s is no file archive", name);
+	if (r == 0)
+		r = archive_pxar_name(name, "pxar", whole, err);
+	if (r == 0)
+		r = archive_pxar_name(name, "mpxar", entries, err);
+	if (r == 0)
+		r = open_loose_source(backup, options, path, err);
+	if (r < 0)
+		return r;
+	archive_user_name(whole, backup->archive);
+	r = backup_read_manifest(backup->source, &backup->manifest, err);
+	if (r == 0) {
+		snapshot_format(&backup->manifest->snapshot, backup->snapshot);
+		return open_tree(backup, options, name, why);
+	}
+	if (r != -ENOENT)
+		return err_while(err, r, "reading the manifest beside %s", path);
+	bool is_split = strcmp(name, whole) != 0;
+	r = open_without_manifest(backup, options, is_split ? entries : name, err);
+	return r < 0 || !is_split ? r : open_loose_payload(backup, options, name, err);
+}
+
 static int open_loose(struct backup *backup, const struct repository_options *options,
 		      const char *path, struct err *err)
 {
-	CLEANUP(freep) char *copy = strdup(path);
-	backup->ns = strdup("");
-	if (!copy || !backup->ns)
-		return err_set(err, -ENOMEM, "no memory");
-	const char *name = basename(copy);
-	if (!is_safe_id(name)) {
-		char shown[160];
-		return err_set(err, -EINVAL, "%s is no name of an index file",
-			       text_escape(name, shown, sizeof shown));
-	}
-	if (archive_kind_of(name) == ARCHIVE_PXAR)
-		return err_set(err, -EISDIR, "%s is a file archive: the 'mount' command is for it, which this "
-			       "version does not have yet", name);
-	archive_user_name(name, backup->archive);
-	int r = source_loose_open(path, options->chunks, &backup->source, err);
+	char name[ARCHIVE_NAME_SIZE];
+	int r = loose_name(path, name, err);
+	if (r == 0 && archive_kind_of(name) == ARCHIVE_PXAR)
+		r = err_set(err, -EISDIR, "%s is a file archive: ls, cat and extract look into it", name);
+	if (r == 0)
+		r = open_loose_source(backup, options, path, err);
 	if (r < 0)
 		return r;
+	archive_user_name(name, backup->archive);
 	r = backup_read_manifest(backup->source, &backup->manifest, err);
 	if (r == -ENOENT)
 		return open_without_manifest(backup, options, name, err);
@@ -346,6 +461,26 @@ int backup_open(const struct repository_options *options, const char *snapshot, 
 			r = open_archive(backup, options, archive, why);
 	}
 	environment_forget_secrets(); /* those that were not needed */
+	if (r < 0)
+		return r;
+	*ret = STEAL(backup);
+	return 0;
+}
+
+int backup_open_tree(const struct repository_options *options, const char *snapshot, const char *archive,
+		     struct backup **ret, struct failure *why)
+{
+	CLEANUP(backup_closep) struct backup *backup = calloc(1, sizeof *backup);
+	if (!backup)
+		return err_set(&why->err, -ENOMEM, "no memory");
+	int r;
+	if (options->chunks) {
+		r = open_loose_tree(backup, options, snapshot, why);
+	} else {
+		r = open_snapshot(backup, options, snapshot, why);
+		if (r == 0)
+			r = open_tree(backup, options, archive, why);
+	}
 	if (r < 0)
 		return r;
 	*ret = STEAL(backup);

@@ -48,6 +48,13 @@ int repository_open(const struct repository_options *options, struct source **re
 /* The manifest of the source's open snapshot, its signature not checked.  -ENOENT, -EBADMSG. */
 int backup_read_manifest(struct source *source, struct manifest **ret, struct err *err) MUST_CHECK;
 
+/* An index that is checked, and the copy it points into. */
+struct backup_index {
+	struct index index;
+	uint8_t *map;
+	size_t map_len;
+};
+
 /* One archive of a snapshot, opened and checked: all a stream needs. */
 struct backup {
 	struct source *source;
@@ -61,6 +68,11 @@ struct backup {
 	uint8_t *map;
 	size_t map_len;
 	bool is_beside; /* source and manifest are another's, lent */
+
+	/* of a split file archive: the data of its files */
+	bool is_split;
+	struct backup_index payload;
+	const struct crypt_key *payload_key; /* as stream_key */
 };
 
 /**
@@ -89,6 +101,16 @@ int backup_open(const struct repository_options *options, const char *snapshot, 
  */
 int backup_open_beside(const struct repository_options *options, const struct backup *first,
 		       const char *archive, struct backup **ret, struct failure *why) MUST_CHECK;
+
+/**
+ * backup_open_tree - the same for a file archive
+ *
+ * @archive:  as choose_tree() takes it; NULL with --chunks: then the index file is one of either half
+ *
+ * Errors:  as above; -EINVAL no file archive; -EBADMSG its other half is missing
+ */
+int backup_open_tree(const struct repository_options *options, const char *snapshot, const char *archive,
+		     struct backup **ret, struct failure *why) MUST_CHECK;
 void backup_close(struct backup *backup);
 static inline void backup_closep(struct backup **backup)
 {

@@ -140,8 +140,8 @@ static int is_no_image(const struct manifest *manifest, const char *archive, enu
 	if (r < 0)
 		return r;
 	if (kind == ARCHIVE_PXAR)
-		return err_set(&why->err, -EISDIR, "%s is a file archive: the 'mount' command is for it, which "
-			       "this version does not have yet", archive);
+		return err_set(&why->err, -EISDIR, "%s is a file archive: ls, cat and extract look into it",
+			       archive);
 	char shown[SHOWN_SIZE];
 	strv_describe(&why->candidates, 6, shown, sizeof shown);
 	return err_set(&why->err, -EINVAL, "%s is no disk image; images of this snapshot: %s", archive, shown);
@@ -166,5 +166,91 @@ int choose_image(const struct manifest *manifest, const char *archive,
 	if (*ret)
 		return 0;
 	r = choose_images(manifest, &why->candidates, &why->err);
+	return r < 0 ? r : not_there(why, "archive", archive);
+}
+
+/* -- file archives --------------------------------------------------------------------------- */
+
+static const struct manifest_file *find_part(const struct manifest *manifest, const char *server_name,
+					     const char *kind)
+{
+	char name[ARCHIVE_NAME_SIZE];
+	if (archive_pxar_name(server_name, kind, name, NULL) < 0)
+		return NULL;
+	return manifest_find(manifest, name);
+}
+
+/* What a user can write: a pair is called as if it were one, where there is not such a one, too. */
+static int add_tree(const struct manifest *manifest, const char *server_name, struct strv *ret, struct err *err)
+{
+	char name[ARCHIVE_NAME_SIZE], whole[ARCHIVE_NAME_SIZE];
+	bool is_single = find_part(manifest, server_name, "pxar");
+	int r = archive_pxar_name(server_name, "pxar", whole, err);
+	if (r < 0)
+		return r;
+	archive_user_name(is_single ? server_name : whole, name);
+	return strv_add(ret, name, err);
+}
+
+static int add_trees(const struct manifest *manifest, struct strv *ret, struct err *err)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < manifest->n_files; i++) {
+		const char *name = manifest->files[i].name;
+		/* The data of a split archive is named with its entries. */
+		bool is_data = archive_kind_of(name) == ARCHIVE_PXAR &&
+			       find_part(manifest, name, "ppxar") == &manifest->files[i];
+		if (archive_kind_of(name) == ARCHIVE_PXAR && !is_data)
+			r = add_tree(manifest, name, ret, err);
+	}
+	strv_sort(ret);
+	return r;
+}
+
+static int is_no_tree(const struct manifest *manifest, const char *archive, const char *server_name,
+		      struct failure *why)
+{
+	char shown[SHOWN_SIZE], name[256];
+	int r = add_trees(manifest, &why->candidates, &why->err);
+	if (r < 0)
+		return r;
+	strv_describe(&why->candidates, 6, shown, sizeof shown);
+	return err_set(&why->err, -EINVAL, "%s is %s; file archives of this snapshot: %s",
+		       text_escape(archive, name, sizeof name),
+		       server_name && is_image(server_name) ? "a disk image, which map shows" : "no file archive",
+		       shown);
+}
+
+/* 1 = it is there, 0 = there is none. */
+static int choose_pair(const struct manifest *manifest, const char *server_name, struct chosen_tree *ret,
+		       struct failure *why)
+{
+	ret->meta = find_part(manifest, server_name, "mpxar");
+	ret->payload = find_part(manifest, server_name, "ppxar");
+	if (!ret->meta != !ret->payload)
+		return err_set(&why->err, -EBADMSG, "the snapshot has %s, but not its other half",
+			       (ret->meta ? ret->meta : ret->payload)->name);
+	return ret->meta ? 1 : 0;
+}
+
+int choose_tree(const struct manifest *manifest, const char *archive, struct chosen_tree *ret,
+		struct failure *why)
+{
+	char name[ARCHIVE_NAME_SIZE];
+	if (archive_server_name(archive, name, NULL) < 0)
+		return is_no_tree(manifest, archive, NULL, why);
+	if (archive_kind_of(name) != ARCHIVE_PXAR)
+		return is_no_tree(manifest, archive, name, why);
+	char whole[ARCHIVE_NAME_SIZE];
+	int r = archive_pxar_name(name, "pxar", whole, &why->err);
+	if (r < 0)
+		return r;
+	*ret = (struct chosen_tree){ .meta = strcmp(name, whole) == 0 ? manifest_find(manifest, name) : NULL };
+	if (ret->meta)
+		return 0;
+	r = choose_pair(manifest, name, ret, why);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	r = add_trees(manifest, &why->candidates, &why->err);
 	return r < 0 ? r : not_there(why, "archive", archive);
 }

@@ -34,3 +34,20 @@ int choose_images(const struct manifest *manifest, struct strv *ret, struct err 
  */
 int choose_image(const struct manifest *manifest, const char *archive,
 		 const struct manifest_file **ret, struct failure *why) MUST_CHECK;
+
+/* The file archive a user means: one stream, or its entries and the data of its files in one each. */
+struct chosen_tree {
+	const struct manifest_file *meta;
+	const struct manifest_file *payload; /* NULL = not split */
+};
+
+/**
+ * choose_tree - the manifest's entries of a file archive
+ *
+ * @archive:  "root.pxar" means root.pxar where that is, else the pair root.mpxar and root.ppxar, which may
+ *            be called by either name as well
+ *
+ * Errors:  -ENOENT with the file archives there are; -EINVAL none; -EBADMSG one of a pair is missing
+ */
+int choose_tree(const struct manifest *manifest, const char *archive, struct chosen_tree *ret,
+		struct failure *why) MUST_CHECK;

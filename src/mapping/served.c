@@ -1,26 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mapping/served.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "mapping/damage_text.h"
 #include "util/buf.h"
-#include "util/bytes.h"
 
 #define SECTOR 512
 
 /* Once per chunk, on a decode thread. */
 void served_tell_damage(const struct served *served, const char *archive, const struct damage *damage)
 {
-	const struct mapping_info *info = &served->info;
-	char line[1024], digest[2 * DIGEST_SIZE + 1];
-	hex_encode(damage->digest, DIGEST_SIZE, digest);
-	(void) snprintf(line, sizeof line, "%s/%s: bytes %" PRIu64 " to %" PRIu64 " cannot be read: %s (chunk %s)",
-			info->snapshot, archive, damage->off, damage->off + damage->len - 1, damage->err->msg,
-			digest);
+	char line[DAMAGE_TEXT_SIZE];
+	damage_describe(damage, served->info.snapshot, archive, line);
 	served->say(served->user, line);
 }
 

@@ -159,9 +159,9 @@ static void says_what_images_there_are_instead(void **state)
 	} rows[] = {
 		{ "c.img", -ENOENT, "there is no archive c.img; there is: a.img" },
 		{ "a.img.didx", -EINVAL, "a.img.didx is no disk image; images of this snapshot: a.img" },
-		{ "root.pxar", -EISDIR, "root.pxar is a file archive: the 'mount' command" },
-		{ "root.pxar.didx", -EISDIR, "'mount' command" },
-		{ "gone.pxar", -EISDIR, "'mount' command" },
+		{ "root.pxar", -EISDIR, "root.pxar is a file archive: ls, cat and extract" },
+		{ "root.pxar.didx", -EISDIR, "ls, cat and extract" },
+		{ "gone.pxar", -EISDIR, "ls, cat and extract" },
 		{ "catalog.pcat1", -EINVAL, "is no disk image" },
 		{ "qemu-server.conf", -EINVAL, "qemu-server.conf is no disk image; images of this snapshot: a.img" },
 		{ "qemu-server.conf.blob", -EINVAL, "is no disk image" },
@@ -185,6 +185,58 @@ static void says_what_images_there_are_instead(void **state)
 	       "there is: none");
 }
 
+/* -- file archives --------------------------------------------------------------------------- */
+
+static const char of_trees[] =
+	MANIFEST(FILE_OF("root.ppxar.didx") "," FILE_OF("root.mpxar.didx") "," FILE_OF("etc.pxar.didx") "," FILE_OF(
+		"both.pxar.didx") "," FILE_OF("both.mpxar.didx") "," FILE_OF("both.ppxar.didx") "," FILE_OF(
+		"half.mpxar.didx") "," FILE_OF("lost.ppxar.didx") "," FILE_OF("a.img.fidx") "," FILE_OF(
+		"catalog.pcat1.didx"));
+
+static void takes_a_file_archive_or_the_pair_it_is_kept_in(void **state)
+{
+	static const struct {
+		const char *archive;
+		int r;
+		const char *meta, *payload;
+	} rows[] = {
+		{ "etc.pxar", 0, "etc.pxar.didx", NULL },
+		{ "etc.pxar.didx", 0, "etc.pxar.didx", NULL },
+		{ "root.pxar", 0, "root.mpxar.didx", "root.ppxar.didx" },
+		{ "root.pxar.didx", 0, "root.mpxar.didx", "root.ppxar.didx" },
+		{ "root.mpxar", 0, "root.mpxar.didx", "root.ppxar.didx" },
+		{ "root.ppxar.didx", 0, "root.mpxar.didx", "root.ppxar.didx" },
+		{ "both.pxar", 0, "both.pxar.didx", NULL },
+		{ "both.mpxar", 0, "both.mpxar.didx", "both.ppxar.didx" },
+		{ "half.pxar", -EBADMSG, NULL, NULL },
+		{ "half.mpxar", -EBADMSG, NULL, NULL },
+		{ "lost.ppxar", -EBADMSG, NULL, NULL },
+		{ "etc.mpxar", -ENOENT, NULL, NULL },
+		{ "gone.pxar", -ENOENT, NULL, NULL },
+		{ "a.img", -EINVAL, NULL, NULL },
+		{ "catalog.pcat1", -EINVAL, NULL, NULL },
+		{ "root", -EINVAL, NULL, NULL },
+		{ "", -EINVAL, NULL, NULL },
+		{ "../root.pxar", -EINVAL, NULL, NULL },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		CLEANUP(failure_deinit) struct failure why = FAILURE_NONE;
+		CLEANUP(manifest_freep) struct manifest *manifest = NULL;
+		struct chosen_tree files;
+		assert_int_equal(manifest_parse(of_trees, strlen(of_trees), &manifest, NULL), 0);
+		expect(rows[i].archive, choose_tree(manifest, rows[i].archive, &files, &why), &why.err, rows[i].r, NULL);
+		if (rows[i].r == -ENOENT || rows[i].r == -EINVAL)
+			assert_string_equal(joined(&why.candidates),
+					    "both.mpxar|both.pxar|etc.pxar|half.pxar|root.pxar");
+		if (rows[i].r < 0)
+			continue;
+		assert_string_equal(files.meta->name, rows[i].meta);
+		assert_int_equal(!files.payload, !rows[i].payload);
+		if (files.payload)
+			assert_string_equal(files.payload->name, rows[i].payload);
+	}
+}
+
 static void every_candidate_can_be_taken(void **state)
 {
 	CLEANUP(failure_deinit) struct failure why = FAILURE_NONE;
@@ -206,6 +258,7 @@ int main(void)
 		TEST(says_what_there_is_instead_of_a_snapshot),
 		TEST(takes_an_image_with_or_without_the_server_s_ending),
 		TEST(says_what_images_there_are_instead),
+		TEST(takes_a_file_archive_or_the_pair_it_is_kept_in),
 		TEST(every_candidate_can_be_taken),
 	};
 	return cmocka_run_group_tests(tests, begin, end);

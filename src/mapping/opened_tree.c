@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mapping/opened_tree.h"
+
+#include "mapping/damage_text.h"
+#include "util/bytes.h"
+
+static void tell_damage(void *user, const struct damage *damage)
+{
+	const struct opened_tree *opened = user;
+	char line[DAMAGE_TEXT_SIZE];
+	damage_describe(damage, opened->backup->snapshot, opened->backup->archive, line);
+	repository_say(opened->repository, "%s", line);
+}
+
+static int open_stream(struct opened_tree *opened, const struct index *index, const struct crypt_key *key,
+		       const struct opened_tree_options *options, struct stream **ret, struct err *err)
+{
+	const struct stream_options stream = {
+		.source = opened->backup->source,
+		.index = index,
+		.key = key,
+		.read_ahead = options->read_ahead == UINT64_MAX ? STREAM_READ_AHEAD_DEFAULT
+								: (size_t)options->read_ahead,
+		.damaged = tell_damage,
+		.user = opened,
+	};
+	return stream_open(opened->shared, &stream, ret, err);
+}
+
+static int open_streams(struct opened_tree *opened, const struct opened_tree_options *options, struct err *err)
+{
+	const struct backup *backup = opened->backup;
+	uint32_t longest = backup->index.max_chunk;
+	if (backup->is_split)
+		longest = (uint32_t)max_u64(longest, backup->payload.index.max_chunk);
+	const struct stream_limits limits = {
+		.cache_size = options->cache_size == UINT64_MAX ? STREAM_CACHE_DEFAULT : options->cache_size,
+		.typical_chunk = longest,
+	};
+	int r = stream_shared_new(&limits, &opened->shared, err);
+	if (r == 0)
+		r = open_stream(opened, &backup->index, backup->stream_key, options, &opened->meta, err);
+	if (r == 0 && backup->is_split)
+		r = open_stream(opened, &backup->payload.index, backup->payload_key, options, &opened->payload, err);
+	return r;
+}
+
+static int open_tree(struct opened_tree *opened, const struct opened_tree_options *options, struct err *err)
+{
+	const struct tree_options tree = {
+		.meta = input_of_stream(opened->meta),
+		.payload = opened->payload ? input_of_stream(opened->payload) : INPUT_NONE,
+		.is_split = opened->payload,
+	};
+	int r = tree_open(&tree, opened_tree_deadline(opened), &opened->tree, err);
+	if (r == 0 && options->counts_links)
+		r = tree_count_links(opened->tree, DEADLINE_NEVER, err);
+	return r < 0 ? err_while(err, r, "reading %s", opened->backup->archive) : 0;
+}
+
+int opened_tree_open(const struct opened_tree_options *options, struct opened_tree *ret, struct failure *why)
+{
+	*ret = OPENED_TREE_NONE;
+	ret->repository = options->repository;
+	ret->timeout_ms = options->timeout_ms;
+	int r = backup_open_tree(options->repository, options->snapshot, options->archive, &ret->backup, why);
+	if (r == 0)
+		r = open_streams(ret, options, &why->err);
+	if (r == 0)
+		r = open_tree(ret, options, &why->err);
+	if (r < 0)
+		opened_tree_close(ret);
+	return r;
+}
+
+struct deadline opened_tree_deadline(const struct opened_tree *opened)
+{
+	return opened->timeout_ms ? deadline_in_ms(opened->timeout_ms) : DEADLINE_NEVER;
+}
+
+void opened_tree_close(struct opened_tree *opened)
+{
+	tree_close(opened->tree);
+	stream_close(opened->meta);
+	stream_close(opened->payload);
+	stream_shared_free(opened->shared);
+	backup_close(opened->backup);
+	*opened = OPENED_TREE_NONE;
+}
