@@ -22,10 +22,9 @@ struct member_place {
 /**
  * tree_read_member - name and entry of a member; a hard link's is that of its target
  *
- * @place:  from the directory's table; checked
- *
- * @ret_is_link: may be NULL
+ * @place:     from the directory's table; checked
+ * @ret_link:  may be NULL
  */
 int tree_read_member(struct tree *tree, const struct node *dir, const struct member_place *place,
 		     struct deadline until, char ret_name[static MEMBER_NAME_SIZE], struct node *ret,
-		     bool *ret_is_link, struct err *err) MUST_CHECK;
+		     struct link_text *ret_link, struct err *err) MUST_CHECK;

@@ -208,7 +208,7 @@ int listing_next(struct listing *listing, struct deadline until, struct member *
 	if (r != 1)
 		return r;
 	ret->cursor = listing->after = place.pos;
-	r = tree_read_member(listing->tree, &listing->dir, &place, until, ret->name, &ret->node, &ret->is_link,
+	r = tree_read_member(listing->tree, &listing->dir, &place, until, ret->name, &ret->node, &ret->link,
 			     err);
 	if (r == 0)
 		r = check_search(listing, &place, ret, until, err);

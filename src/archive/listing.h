@@ -17,7 +17,7 @@ void listing_close(struct listing *listing);
 struct member {
 	char name[PXAR_NAME_MAX + 1];
 	struct node node; /* a hard link's is that of its target */
-	bool is_link;	  /* a name more of a file that came before */
+	struct link_text link; /* a name more of a file that came before */
 	uint64_t cursor;  /* ascends; at least 3 */
 };
 

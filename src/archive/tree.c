@@ -267,9 +267,16 @@ static int read_subdirectory(struct tree *tree, const struct node *dir, const st
 	return read_directory(tree, pos, place->pos + place->size, until, ret, err);
 }
 
+/* Behind the FILENAME, the header and the distance, up to a NUL. */
+static struct link_text link_text_of(const struct member_place *place, const struct pxar_member *member)
+{
+	uint32_t off = member->entry_off + PXAR_HEADER_SIZE + 8;
+	return (struct link_text){ .pos = place->pos + off, .len = member->len - off - 1 };
+}
+
 int tree_read_member(struct tree *tree, const struct node *dir, const struct member_place *place,
 		     struct deadline until, char ret_name[static MEMBER_NAME_SIZE], struct node *ret,
-		     bool *ret_is_link, struct err *err)
+		     struct link_text *ret_link, struct err *err)
 {
 	CLEANUP(window_deinit) struct window window = { .large = NULL };
 	struct pxar_member member;
@@ -282,8 +289,8 @@ int tree_read_member(struct tree *tree, const struct node *dir, const struct mem
 		return err_set(err, -EBADMSG, "a table calls the member at %" PRIu64 " by another name",
 			       place->pos);
 	memcpy(ret_name, member.name, member.name_len + 1);
-	if (ret_is_link)
-		*ret_is_link = member.link_distance;
+	if (ret_link)
+		*ret_link = member.link_distance ? link_text_of(place, &member) : (struct link_text){ 0 };
 	if (member.link_distance)
 		return read_link(tree, place->pos, &member, until, ret, err);
 	if (is_directory(&window, &member))
@@ -379,6 +386,18 @@ int tree_node(struct tree *tree, uint64_t ino, struct deadline until, struct nod
 	return r < 0 ? r : make_directory(tree, table.dir_off, end, &table, until, ret, err);
 }
 
+int tree_link_text(struct tree *tree, const struct link_text *link, struct deadline until, char **ret,
+		   struct err *err)
+{
+	CLEANUP(freep) char *text = calloc(1, link->len + 1ul);
+	if (!text)
+		return err_set(err, -ENOMEM, "no memory for a path");
+	int r = input_pread(&tree->meta, text, link->len, link->pos, until, err);
+	if (r == 0)
+		*ret = STEAL(text);
+	return r;
+}
+
 int tree_readlink(struct tree *tree, const struct node *node, struct deadline until,
 		  char ret[static PXAR_NAME_MAX + 1], struct err *err)
 {
@@ -428,6 +447,18 @@ int tree_check_payload(struct tree *tree, const struct node *node, struct deadli
 const struct input *tree_payload(const struct tree *tree)
 {
 	return &tree->payload;
+}
+
+bool tree_next_extent(const struct tree *tree, const struct node *node, uint64_t off, uint64_t *ret_end)
+{
+	const struct stream *stream = tree->payload.stream;
+	uint64_t end = 0;
+	*ret_end = node->size;
+	if (!stream || off >= node->size)
+		return false;
+	bool is_zero = stream_next_extent(stream, node->payload_off + off, &end);
+	*ret_end = min_u64(node->size, end - node->payload_off);
+	return is_zero;
 }
 
 int tree_pread(struct tree *tree, const struct node *node, void *buf, size_t len, uint64_t off,

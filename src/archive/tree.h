@@ -47,6 +47,12 @@ struct node {
 	uint32_t n_members;
 };
 
+/* What a hard link says of its target beside its place: a path, which may be anything. */
+struct link_text {
+	uint64_t pos; /* in the archive; 0 = it is no hard link */
+	uint32_t len;
+};
+
 struct tree_options {
 	struct input meta;
 	struct input payload; /* of a split archive */
@@ -88,6 +94,10 @@ enum tree_follow {
 int tree_resolve(struct tree *tree, const char *path, enum tree_follow follow, struct deadline until,
 		 struct node *ret, struct err *err) MUST_CHECK;
 
+/* The path in a hard link; given, free(). */
+int tree_link_text(struct tree *tree, const struct link_text *link, struct deadline until, char **ret,
+		   struct err *err) MUST_CHECK;
+
 /* Where a symbolic link leads: @ret has room for it and a NUL. */
 int tree_readlink(struct tree *tree, const struct node *node, struct deadline until,
 		  char ret[static PXAR_NAME_MAX + 1], struct err *err) MUST_CHECK;
@@ -112,6 +122,9 @@ int tree_check_payload(struct tree *tree, const struct node *node, struct deadli
 
 /* Where it is then: node->size bytes at node->payload_off. */
 const struct input *tree_payload(const struct tree *tree);
+
+/* How far it goes on like this from @off: true = zeros that need not be read. */
+bool tree_next_extent(const struct tree *tree, const struct node *node, uint64_t off, uint64_t *ret_end);
 
 /* Some of it, exactly @len bytes: they are inside the file. */
 int tree_pread(struct tree *tree, const struct node *node, void *buf, size_t len, uint64_t off,

@@ -138,7 +138,7 @@ int walk_next(struct walk *walk, struct deadline until, struct walk_item *ret, s
 		return leave(walk, ret);
 	r = buf_printf(&walk->path, err, "%s%s", level->path_len ? "/" : "", walk->member.name);
 	fill(walk, WALK_FILE, &walk->member.node, (unsigned)walk->n, ret);
-	ret->is_link = walk->member.is_link;
+	ret->link = walk->member.link;
 	if (r < 0)
 		return r;
 	return S_ISDIR(walk->member.node.mode) ? enter(walk, &walk->member.node, ret, err) : 1;

@@ -23,7 +23,7 @@ struct walk_item {
 	const char *path;  /* from where the walk began, which is ""; "etc/passwd" */
 	const char *name;  /* the last part of it */
 	const struct node *node;
-	bool is_link;	   /* listing.h */
+	struct link_text link; /* listing.h */
 	unsigned depth;	   /* 0 = where the walk began */
 };
 

@@ -128,10 +128,10 @@ const struct command commands[] = {
 		.max_args = 3,
 		.options = INSIDE | BIT(JSON) | BIT(RECURSIVE) | BIT(EXACT_LINKS),
 		.summary = "what is in a file archive",
-		.help = "Lists what is at PATH, else at the root, of the file archive ARCHIVE (root.pxar) of\n"
-			"SNAPSHOT: mode, owner and group, size or device, time, name. Nothing is mounted\n"
-			"and no rights are needed. What is damaged is said, and the rest listed: exit\n"
-			"status 6.",
+		.help = "Lists what is at PATH, else at the root, of the file archive ARCHIVE (root.pxar)\n"
+			"of SNAPSHOT: mode, owner and group, size or device, time, name. Nothing is\n"
+			"mounted and no rights are needed. What is damaged is said, and the rest listed:\n"
+			"exit status 6.",
 		.run = cmd_ls,
 	},
 	{
@@ -141,9 +141,22 @@ const struct command commands[] = {
 		.max_args = 3,
 		.options = INSIDE,
 		.summary = "a file of a file archive, to the standard output",
-		.help = "Writes the file at PATH in the file archive ARCHIVE (root.pxar) of SNAPSHOT to the\n"
-			"standard output. Symbolic links are followed inside the archive.",
+		.help = "Writes the file at PATH in the file archive ARCHIVE (root.pxar) of SNAPSHOT to\n"
+			"the standard output. Symbolic links are followed inside the archive.",
 		.run = cmd_cat,
+	},
+	{
+		.name = "extract",
+		.args = "SNAPSHOT ARCHIVE [PATH...]",
+		.min_args = 1,
+		.max_args = SIZE_MAX,
+		.options = INSIDE | BIT(TO) | BIT(TAR),
+		.summary = "files of a file archive, to a directory or as a tar archive",
+		.help = "Takes what is at each PATH, else everything, out of the file archive ARCHIVE\n"
+			"(root.pxar) of SNAPSHOT: into a new or empty directory (--to DIR), or as a tar\n"
+			"archive (--tar -). Owners and devices are restored when root runs it. What is\n"
+			"damaged is said, and the rest extracted: exit status 6.",
+		.run = cmd_extract,
 	},
 	{ 0 },
 };
@@ -169,6 +182,7 @@ int exit_status_of(int code)
 	case -EBUSY:
 		return EXIT_BUSY;
 	case -EBADMSG:
+	case -EUCLEAN: /* and what was written of it is not whole */
 		return EXIT_DAMAGED;
 	case -EINTR:
 		return EXIT_INTERRUPTED;

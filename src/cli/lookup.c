@@ -20,7 +20,7 @@ static const struct {
 static const struct {
 	const char *word, *hint;
 } not_ours[] = {
-	{ "restore", "map shows the image at once, copy from its device (map --via file: from a file)" },
+	{ "restore", "map shows an image at once, extract takes files out of a file archive" },
 	{ "mount", "map an image, and mount its device; file archives cannot be mounted yet" },
 	{ "umount", "unmap takes a mapping away" },
 	{ "backup", "pbsmap only reads backups; proxmox-backup-client makes them" },
@@ -69,7 +69,7 @@ static const struct command *find_habit(const char *first, const char *second)
 static int unknown(const char *word, struct err *err)
 {
 	const struct command *closest = NULL;
-	unsigned best = LOOKUP_FAR;
+	unsigned best = (unsigned)min_size(LOOKUP_FAR, strlen(word)); /* some of its letters must be right */
 	for (size_t i = 0; i < ARRAY_LEN(not_ours); i++)
 		if (strcmp(word, not_ours[i].word) == 0)
 			return err_set(err, -EINVAL, "there is no command '%s': %s", word,

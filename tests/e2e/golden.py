@@ -39,6 +39,22 @@ class Image:
         return {"PBS_ENCRYPTION_PASSWORD": password} if password else {}
 
 
+class Tree(Image):
+    """One row of archives.tsv that is a file archive; of a split one that of its entries."""
+
+    def __init__(self, golden, row):
+        super().__init__(golden, row)
+        self.is_split = row["server-file"].endswith(".mpxar.didx")
+        self.archive = row["server-file"].removesuffix(".didx").replace(".mpxar", ".pxar")
+
+    def manifest(self):
+        """What it must contain: a row for each path."""
+        name = self.input if self.input.endswith(".jsonl") else f"manifest-{self.input}.jsonl"
+        with open(self.golden.table(name), encoding="utf-8") as rows:
+            rows = [json.loads(row) for row in rows]
+        return {bytes.fromhex(row["path_hex"]): row for row in rows}
+
+
 class Golden:
     """A datastore directory and its tables; `store` is set by unpack()."""
 
@@ -54,6 +70,8 @@ class Golden:
         self.passwords = {}
         with open(self.table("keys/passwords.txt"), encoding="utf-8") as rows:
             self.passwords.update(row.split() for row in rows if row.strip())
+        self.trees = [Tree(self, row) for row in self.archives
+                      if row["server-file"].endswith((".pxar.didx", ".mpxar.didx"))]
         self.images = [Image(self, row) for row in self.archives if row["server-file"].endswith(".img.fidx")]
 
     def table(self, name):
@@ -87,9 +105,11 @@ def golden_sets():
     if large:
         found = sorted(glob.glob(os.path.join(large, "*", "datastore-*.tar.zst")))
         return [Golden(os.path.basename(os.path.dirname(path)), os.path.dirname(path)) for path in found]
-    small = os.path.join(TOP, "tests", "golden")
-    return [Golden("golden", small)] if os.path.exists(os.path.join(small, "archives.tsv")) else []
+    small = [os.path.join(TOP, "tests", name) for name in ("golden", "golden-files")]
+    return [Golden(os.path.basename(path), path) for path in small
+            if os.path.exists(os.path.join(path, "archives.tsv"))]
 
 
 SETS = golden_sets()
+TREES = [tree for golden in SETS for tree in golden.trees]
 IMAGES = [image for golden in SETS for image in golden.images]

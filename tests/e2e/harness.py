@@ -93,7 +93,7 @@ class Session:
 
     def note(self, command, env=None, more=""):
         words = [f"{name}={shlex.quote(value)}" for name, value in (env or {}).items()]
-        with open(self.repro, "a", encoding="utf-8") as script:
+        with open(self.repro, "a", encoding="utf-8", errors="surrogateescape") as script:
             script.write(" ".join([*words, shlex.join(command)]) + more + "\n")
 
     def run(self, *command, env=None, timeout=60, check=True, stdin=subprocess.DEVNULL, **more):

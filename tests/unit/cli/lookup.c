@@ -49,7 +49,7 @@ static void says_what_an_unknown_word_may_have_meant(void **state)
 		{ "mpa", "did you mean map?", NULL },
 		{ "lsit", "did you mean list?", NULL },
 		{ "mapp", "did you mean map?", NULL },
-		{ "restore", "map shows the image", "did you mean" },
+		{ "restore", "map shows an image", "did you mean" },
 		{ "mount", "map an image", "did you mean" },
 		{ "umount", "unmap", "did you mean" },
 		{ "backup", "only reads", "did you mean" },

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ls, cat and extract: what they say, what they refuse, and what they make of damage."""
+import os
+import shutil
+import subprocess
+import tarfile
+
+import pytest
+
+from golden import Golden
+from harness import DAMAGED, FAILED, NOT_FOUND, PBSMAP, REFUSED, TOP, USAGE
+
+SIGNED, LINKS, NS = "vm/203/2025-01-01T00:00:00Z", "host/nshost/2025-01-01T00:00:05Z", ["--ns", "a/b"]
+DATA_OF_NAMES = ".chunks/b0fa/b0fa429c5b3789e603c5eaadc09af54540cc5935c076a315683f6607eb6d8ab5"
+ENTRIES_OF_NAMES = ".chunks/72ca/72cac71dd81fa3884aaff434d8c98fc74fefd9dd36ecac647375cb083cc3fae4"
+
+
+@pytest.fixture
+def files(s):
+    """A copy of the small datastore of file archives, to be damaged; options that name it."""
+    golden = Golden("golden-files", os.path.join(TOP, "tests", "golden-files"))
+    golden.unpack(s.directory)
+    s.env["PBS_REPOSITORY"] = golden.store
+    return golden.store
+
+
+def names_of(rows):
+    return [row.split(" ")[-1] for row in rows.splitlines()]
+
+
+# -- ls ----------------------------------------------------------------------------------------
+
+
+def test_ls_shows_a_directory(s, files):
+    out = s.pbsmap("ls", *NS, LINKS, "links.pxar").out
+    rows = {row.split()[5]: row for row in out.splitlines()}
+    assert list(rows) == ["abs", "dangling", "dotdot", "long-target", "loop", "rel", "target"]
+    assert rows["abs"].split() == ["lrwxrwxrwx", "0", "0", "-", "2023-08-20T04:04:29Z", "abs", "->", "/etc/hostname"]
+    assert rows["target"].split() == ["-rw-r--r--", "0", "0", "12", "2100-01-01T00:00:00Z", "target"]
+
+
+def test_ls_shows_one_file_by_its_path(s, files):
+    assert names_of(s.pbsmap("ls", *NS, LINKS, "links.pxar", "/target").out) == ["target"]
+    path = "ordner-ä/ünter/datei"
+    assert names_of(s.pbsmap("ls", SIGNED, "names.pxar", path).out) == [path]
+    assert names_of(s.pbsmap("ls", SIGNED, "names.pxar", "ordner-ä").out) == ["ünter"]
+    assert names_of(s.pbsmap("ls", "-R", SIGNED, "names.pxar", "/ordner-ä//").out) == [
+        "ordner-ä", "ordner-ä/ünter", path]
+
+
+def test_ls_writes_no_control_characters(s, files):
+    out = s.pbsmap("ls", SIGNED, "names.pxar").out
+    assert "new\\x0aline\n" in out and "\\x01\\x7f\\xff\n" in out and "tab\\x09\n" in out
+    assert all(c >= " " or c == "\n" for c in out)
+
+
+def test_ls_takes_every_name_of_a_split_archive(s, files):
+    want = s.pbsmap("ls", SIGNED, "names.pxar").out
+    for name in ("names.mpxar", "names.ppxar", "names.mpxar.didx", "names.pxar.didx"):
+        assert s.pbsmap("ls", SIGNED, name).out == want
+
+
+def test_ls_prints_json_one_way_or_the_other(s, files):
+    short = s.pbsmap("ls", "--json", *NS, LINKS, "links.pxar")
+    pretty = s.pbsmap("ls", "--output-format", "json-pretty", *NS, LINKS, "links.pxar")
+    assert short.json == pretty.json and len(short.json) == 7
+    assert s.pbsmap("ls", "--json", SIGNED, "names.pxar", "with space").json[0]["path"] == "with space"
+
+
+@pytest.mark.parametrize("path,status,words", [
+    ("gone", NOT_FOUND, "there is no gone"),
+    ("target/x", NOT_FOUND, "x is not a directory"),
+    ("loop/x", FAILED, "too many symbolic links"),
+])
+def test_ls_says_what_is_not_there(s, files, path, status, words):
+    assert words in s.fails(status, "ls", *NS, LINKS, "links.pxar", path).err
+
+
+def test_archives_that_are_not_there_are_refused(s, files):
+    result = s.fails(NOT_FOUND, "ls", "--json", SIGNED, "gone.pxar")
+    assert result.json["error"]["candidates"] == ["names.pxar"]
+    s.fails(USAGE, "ls", SIGNED, "qemu-server.conf")
+    assert "ls, cat and extract" in s.fails(USAGE, "map", SIGNED, "names.pxar").err
+    s.fails(REFUSED, "ls", "vm/201", "names.pxar")
+
+
+# -- cat ---------------------------------------------------------------------------------------
+
+
+def test_cat_follows_links_inside_the_archive(s, files):
+    want = s.pbsmap("cat", *NS, LINKS, "links.pxar", "target").out
+    assert len(want) == 12 and s.pbsmap("cat", *NS, LINKS, "links.pxar", "rel").out == want
+    assert "there is no etc" in s.fails(NOT_FOUND, "cat", *NS, LINKS, "links.pxar", "abs").err
+    s.fails(USAGE, "cat", *NS, LINKS, "links.pxar", "/")
+    s.fails(USAGE, "cat", *NS, LINKS, "links.pxar")
+    s.fails(FAILED, "cat", *NS, LINKS, "links.pxar", "loop")
+
+
+def test_cat_is_silent_when_nobody_reads_on(s, files):
+    child = subprocess.run(["sh", "-c", f'"{PBSMAP}" cat "$@" | true', "sh", *NS, LINKS, "links.pxar", "target"],
+                           env=s.env, capture_output=True, check=False, timeout=60)
+    assert child.stderr == b""
+
+
+# -- extract -----------------------------------------------------------------------------------
+
+
+def test_extract_takes_only_what_was_asked_for(s, root, files):
+    target = s.path("out")
+    os.mkdir(target, 0o700)
+    s.pbsmap("extract", SIGNED, "names.pxar", "ordner-ä/ünter/datei", "/ordner-ä/ünter", "ß", "--to", target)
+    found = sorted(os.path.relpath(os.path.join(top, name), target)
+                   for top, dirs, names in os.walk(target) for name in dirs + names)
+    assert found == ["ordner-ä", "ordner-ä/ünter", "ordner-ä/ünter/datei", "ß"]
+    assert os.stat(target).st_mode & 0o7777 == 0o700  # it is not the root of the archive
+    assert os.stat(os.path.join(target, "ordner-ä")).st_mtime_ns == 1658534916649078023
+
+
+def test_extract_refuses_a_directory_with_something_in_it(s, files):
+    target = s.path("out")
+    os.mkdir(target)
+    with open(os.path.join(target, "x"), "w", encoding="utf-8"):
+        pass
+    assert "is not empty" in s.fails(FAILED, "extract", SIGNED, "names.pxar", "--to", target).err
+    assert os.listdir(target) == ["x"]
+
+
+def test_extract_wants_to_know_where_to(s, files):
+    s.fails(USAGE, "extract", SIGNED, "names.pxar")
+    s.fails(USAGE, "extract", SIGNED, "names.pxar", "--to", s.path("out"), "--tar", "-")
+    s.fails(NOT_FOUND, "extract", SIGNED, "names.pxar", "ß", "gone", "--to", s.path("out"))
+    assert os.listdir(s.path("out")) == []
+    with open(s.path("tar"), "w", encoding="utf-8"):
+        pass
+    s.fails(FAILED, "extract", SIGNED, "names.pxar", "--tar", s.path("tar"))
+
+
+def test_extract_writes_a_tar_archive_to_a_pipe(s, files):
+    child = subprocess.run([PBSMAP, "extract", SIGNED, "names.pxar", "ordner-ä/ünter", "--tar", "-"], env=s.env,
+                           capture_output=True, check=True, timeout=60)
+    with open(s.path("tar"), "wb") as out:
+        out.write(child.stdout)
+    with tarfile.open(s.path("tar")) as tar:
+        assert tar.getnames() == ["ordner-ä", "ordner-ä/ünter", "ordner-ä/ünter/datei"]
+
+
+def test_extract_as_an_ordinary_user_restores_what_it_may(s, root, files):
+    target = s.path("out")
+    os.mkdir(target)
+    os.chown(target, 65534, 65534)
+    result = s.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", PBSMAP, "extract", *NS, LINKS,
+                   "links.pxar", "--to", target)
+    assert "warning: owners are not restored" in result.err
+    st = os.lstat(os.path.join(target, "rel"))
+    assert (st.st_uid, st.st_mtime_ns) == (65534, 1687110688975034329)
+
+
+# -- damage ------------------------------------------------------------------------------------
+
+
+def test_data_that_is_gone_leaves_the_rest(s, files):
+    os.unlink(os.path.join(files, DATA_OF_NAMES))
+    assert len(s.pbsmap("ls", SIGNED, "names.pxar").out.splitlines()) == 23
+    assert "..." in s.fails(DAMAGED, "cat", SIGNED, "names.pxar", "...").err
+    target = s.path("out")
+    result = s.fails(DAMAGED, "extract", SIGNED, "names.pxar", "--to", target)
+    assert "-dash: " in result.err and "new\\x0aline: " in result.err
+    assert sorted(os.listdir(target)) == ["ordner-ä"]
+    assert os.listdir(os.path.join(target, "ordner-ä", "ünter")) == []
+    s.fails(DAMAGED, "extract", SIGNED, "names.pxar", "--tar", s.path("tar"))
+    with tarfile.open(s.path("tar")) as tar:  # a whole one, without what is damaged
+        assert tar.getnames() == [".", "ordner-ä", "ordner-ä/ünter"]
+
+
+def test_entries_that_are_gone_are_said(s, files):
+    with open(os.path.join(files, ENTRIES_OF_NAMES), "r+b") as chunk:
+        chunk.seek(100)
+        chunk.write(b"\xff")
+    for command in (["ls"], ["extract", "--to", s.path("out")]):
+        result = s.fails(DAMAGED, *command, SIGNED, "names.pxar")
+        assert "names.pxar" in result.err
+
+
+def test_a_half_of_a_pair_that_is_gone_is_said(s, files):
+    os.unlink(os.path.join(files, SIGNED, "names.ppxar.didx"))
+    assert "names.ppxar.didx" in s.fails(DAMAGED, "ls", SIGNED, "names.pxar").err
+
+
+# -- without a datastore -----------------------------------------------------------------------
+
+
+def test_loose_index_files(s, files):
+    want = s.pbsmap("ls", SIGNED, "names.pxar").out
+    loose, chunks = s.path("loose"), ["--chunks", os.path.join(files, ".chunks")]
+    del s.env["PBS_REPOSITORY"]
+    shutil.copytree(os.path.join(files, SIGNED), loose)
+    for name in ("names.mpxar.didx", "names.ppxar.didx"):
+        assert s.pbsmap("ls", os.path.join(loose, name), *chunks).out == want
+    os.unlink(os.path.join(loose, "index.json.blob"))
+    result = s.pbsmap("ls", os.path.join(loose, "names.ppxar.didx"), *chunks)
+    assert result.out == want and "nothing vouches for it" in result.err
+    assert s.pbsmap("cat", os.path.join(loose, "names.mpxar.didx"), "...", *chunks).out
+    os.unlink(os.path.join(loose, "names.ppxar.didx"))
+    s.fails(NOT_FOUND, "ls", os.path.join(loose, "names.mpxar.didx"), *chunks)

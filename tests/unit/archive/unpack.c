@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "archive/unpack.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sample.h"
+#include "scratch.h"
+#include "unit.h"
+#include "util/buf.h"
+#include "util/strv.h"
+
+/* Below the scratch directory: "out", which is unpacked into, and "elsewhere", where nothing may come. */
+struct scene {
+	struct sample sample;
+	struct strv told; /* paths that failed */
+	int result;
+};
+
+static void tell(void *user, const char *path, const struct err *why)
+{
+	struct scene *s = user;
+	assert_true(why->code < 0 && *why->msg);
+	assert_int_equal(strv_add(&s->told, path, NULL), 0);
+}
+
+static void warn(void *user, const char *text)
+{
+	assert_true(*text);
+}
+
+static void aim(struct scene *s, struct unpacker *u)
+{
+	u->tree = s->sample.tree;
+	u->tell = tell;
+	u->warn = warn;
+	u->user = s;
+}
+
+static void unpack_here(struct scene *s, const char *const *paths, size_t n)
+{
+	struct unpack_dir *dir = NULL;
+	struct err err = ERR_NONE;
+	(void) mkdir("out", 0700);
+	CLEANUP(closep) int fd = open("out", O_RDONLY | O_DIRECTORY);
+	assert_true(fd >= 0);
+	assert_int_equal(unpack_dir_open(fd, &dir, NULL), 0);
+	aim(s, unpack_dir_unpacker(dir));
+	s->result = unpack(unpack_dir_unpacker(dir), paths, n, &err);
+	unpack_dir_close(dir);
+}
+
+static void end(struct scene *s)
+{
+	sample_end(&s->sample);
+	strv_deinit(&s->told);
+}
+
+static void expect_text(const char *path, const char *want)
+{
+	char got[64] = "";
+	CLEANUP(closep) int fd = open(path, O_RDONLY);
+	if (fd < 0)
+		fail_msg("there is no %s", path);
+	assert_true(read(fd, got, sizeof got - 1) >= 0);
+	assert_string_equal(got, want);
+}
+
+static uint64_t ino_of(const char *path)
+{
+	struct stat st;
+	if (lstat(path, &st) < 0)
+		fail_msg("there is no %s", path);
+	return st.st_ino;
+}
+
+static void expect_told(struct scene *s, const char *want)
+{
+	CLEANUP(buf_deinit) struct buf all = BUF_EMPTY;
+	assert_int_equal(buf_puts(&all, "", NULL), 0);
+	for (size_t i = 0; i < s->told.n; i++)
+		assert_int_equal(buf_printf(&all, NULL, "%s%s", i ? "|" : "", s->told.items[i]), 0);
+	assert_string_equal(all.data, want);
+}
+
+static void unpacks_everything(void **state)
+{
+	struct scene s = { .result = 1 };
+	struct stat st;
+	sample_begin(&s.sample, true);
+	unpack_here(&s, NULL, 0);
+	expect_text("out/a.txt", "hello");
+	expect_text("out/dir/deep/leaf", "leaf");
+	expect_text("out/void", "");
+	assert_int_equal(ino_of("out/hard"), ino_of("out/a.txt"));
+	assert_int_equal(lstat("out/dir", &st), 0);
+	assert_int_equal(st.st_mode, S_IFDIR | 0750);
+	assert_int_equal(st.st_mtim.tv_sec, 1700000000);
+	assert_int_equal(st.st_mtim.tv_nsec, 123456789);
+	assert_int_equal(lstat("out/loop", &st), 0);
+	assert_true(S_ISLNK(st.st_mode));
+	end(&s);
+}
+
+/* The first link that was asked for becomes the file, the others links to it. */
+static void links_what_was_asked_for_without_its_first_name(void **state)
+{
+	static const char *const paths[] = { "b", "a/second" };
+	struct scene s = { .result = 1 };
+	sample_begin_empty(&s.sample, false);
+	struct pxar_writer *w = &s.sample.w;
+	(void) pxar_writer_name(w, "a");
+	pxar_writer_entry(w, S_IFDIR | 0755);
+	uint64_t first = pxar_writer_file(w, "first", 0644, "x", 1), other = pxar_writer_file(w, "other", 0644, "y", 1);
+	pxar_writer_hardlink(w, "second", first, "a/first");
+	pxar_writer_end_directory(w);
+	(void) pxar_writer_name(w, "b");
+	pxar_writer_entry(w, S_IFDIR | 0755);
+	pxar_writer_hardlink(w, "third", first, "a/first");
+	pxar_writer_hardlink(w, "fourth", first, "../../elsewhere/x");
+	pxar_writer_hardlink(w, "lying", other, "a/second"); /* which is another file */
+	pxar_writer_end_directory(w);
+	sample_finish(&s.sample);
+	unpack_here(&s, paths, 2);
+	assert_int_equal(s.result, 0);
+	expect_text("out/a/second", "x");
+	assert_int_equal(ino_of("out/b/third"), ino_of("out/a/second"));
+	assert_int_equal(ino_of("out/b/fourth"), ino_of("out/a/second"));
+	expect_text("out/b/lying", "y");
+	assert_int_equal(access("out/a/first", F_OK), -1);
+	end(&s);
+}
+
+static void leaves_out_what_is_damaged(void **state)
+{
+	struct scene s = { .result = 1 };
+	sample_begin(&s.sample, true);
+	/* the header of a.txt's data, and the entry of dir/deep */
+	s.sample.w.payload.data[16] ^= 1;
+	s.sample.w.meta.data[sample_node(&s.sample, "dir/deep").pos] ^= 1;
+	unpack_here(&s, NULL, 0);
+	assert_int_equal(s.result, -EBADMSG);
+	expect_told(&s, "a.txt|hard|dir");
+	assert_int_equal(access("out/a.txt", F_OK), -1);
+	assert_int_equal(access("out/hard", F_OK), -1);
+	assert_int_equal(access("out/dir/deep", F_OK), -1);
+	expect_text("out/void", "");
+	end(&s);
+}
+
+/* Somebody else put a link where a directory, a file or a hard link's target should be. */
+static void follows_no_link_out_of_the_directory(void **state)
+{
+	struct scene s = { .result = 1 };
+	sample_begin(&s.sample, false);
+	assert_int_equal(mkdir("elsewhere", 0700), 0);
+	assert_int_equal(mkdir("out", 0700), 0);
+	assert_int_equal(symlink("../elsewhere", "out/dir"), 0);
+	assert_int_equal(symlink("../elsewhere/new", "out/a.txt"), 0);
+	assert_int_equal(symlink("../elsewhere/void", "out/void"), 0);
+	unpack_here(&s, NULL, 0);
+	assert_int_equal(rmdir("elsewhere"), 0); /* it is empty */
+	expect_told(&s, "a.txt|dir|void");
+	expect_text("out/hard", "hello"); /* of its own */
+	end(&s);
+}
+
+/* A link of the archive itself is where a directory of the same name would come. */
+static void follows_no_link_that_it_made(void **state)
+{
+	struct scene s = { .result = 1 };
+	sample_begin_empty(&s.sample, false);
+	struct pxar_writer *w = &s.sample.w;
+	(void) pxar_writer_name(w, "x");
+	pxar_writer_entry(w, S_IFLNK | 0777);
+	pxar_writer_symlink(w, "../elsewhere");
+	(void) pxar_writer_name(w, "x");
+	pxar_writer_entry(w, S_IFDIR | 0755);
+	(void) pxar_writer_file(w, "evil", 0644, "x", 1);
+	pxar_writer_end_directory(w);
+	sample_finish(&s.sample);
+	assert_int_equal(mkdir("elsewhere", 0700), 0);
+	unpack_here(&s, NULL, 0);
+	assert_true(s.result < 0);
+	assert_int_equal(rmdir("elsewhere"), 0);
+	end(&s);
+}
+
+static void refuses_paths_that_lead_nowhere_before_it_begins(void **state)
+{
+	static const struct {
+		const char *paths[2];
+		int r;
+	} rows[] = {
+		{ { "a.txt", "gone" }, -ENOENT },
+		{ { "a.txt", "void/x" }, -ENOTDIR },
+		{ { "a.txt", "link/leaf" }, -ELOOP },
+		{ { "a.txt", "dir/../void" }, -EINVAL },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct scene s = { .result = 1 };
+		sample_begin(&s.sample, false);
+		unpack_here(&s, rows[i].paths, 2);
+		assert_int_equal(s.result, rows[i].r);
+		assert_int_equal(rmdir("out"), 0);
+		end(&s);
+	}
+}
+
+/* Zeros at the begin, in the middle and at the end; as many as there are take no room. */
+static void leaves_holes_where_there_are_zeros(void **state)
+{
+	enum { SIZE = 3 << 20 };
+	struct scene s = { .result = 1 };
+	struct stat st;
+	uint8_t *data = calloc(1, SIZE), *got = malloc(SIZE);
+	assert_non_null(data);
+	assert_non_null(got);
+	memset(data + (1 << 20) - 5000, 'x', 10000);
+	sample_begin_empty(&s.sample, true);
+	(void) pxar_writer_file(&s.sample.w, "sparse", 0644, data, SIZE);
+	sample_finish(&s.sample);
+	unpack_here(&s, NULL, 0);
+	assert_int_equal(s.result, 0);
+	CLEANUP(closep) int fd = open("out/sparse", O_RDONLY);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_size, SIZE);
+	assert_true(st.st_blocks * 512 <= 64 << 10);
+	assert_int_equal(read(fd, got, SIZE), SIZE);
+	assert_memory_equal(got, data, SIZE);
+	free(data);
+	free(got);
+	end(&s);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, scratch_begin, scratch_end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(unpacks_everything),
+		CASE(links_what_was_asked_for_without_its_first_name),
+		CASE(leaves_out_what_is_damaged),
+		CASE(follows_no_link_out_of_the_directory),
+		CASE(follows_no_link_that_it_made),
+		CASE(refuses_paths_that_lead_nowhere_before_it_begins),
+		CASE(leaves_holes_where_there_are_zeros),
+	};
+	return RUN_TESTS(tests);
+}
