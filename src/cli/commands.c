@@ -118,7 +118,7 @@ const struct command commands[] = {
 		.options = LOOK,
 		.summary = "the archives of a snapshot",
 		.help = "Lists the archives of SNAPSHOT: how they are encrypted, their size in bytes.\n"
-			"Those that end in .img can be mapped.",
+			"Those that end in .img can be mapped; ls, cat and extract look into .pxar.",
 		.run = cmd_files,
 	},
 	{
@@ -128,10 +128,10 @@ const struct command commands[] = {
 		.max_args = 3,
 		.options = INSIDE | BIT(JSON) | BIT(RECURSIVE) | BIT(EXACT_LINKS),
 		.summary = "what is in a file archive",
-		.help = "Lists what is at PATH, else at the root, of the file archive ARCHIVE (root.pxar)\n"
-			"of SNAPSHOT: mode, owner and group, size or device, time, name. Nothing is\n"
-			"mounted and no rights are needed. What is damaged is said, and the rest listed:\n"
-			"exit status 6.",
+		.help = "Lists what is at PATH, else at the root, of the file archive ARCHIVE\n"
+			"(root.pxar) of SNAPSHOT: mode, owner and group, size or device, time, name.\n"
+			"Nothing is mounted and no rights are needed. What is damaged is said, and the\n"
+			"rest listed: exit status 6.",
 		.run = cmd_ls,
 	},
 	{
