@@ -54,6 +54,7 @@ const struct option_row option_rows[N_OPTIONS] = {
 	[OPT_RECURSIVE] = { "recursive", 'R', NULL, NULL, "and all that is below" },
 	[OPT_EXACT_LINKS] = { "exact-links", 0, NULL, NULL, "count the names of each file: goes through all" },
 	[OPT_TO] = { "to", 0, "DIR", NULL, "a directory that is empty, or is made" },
+	[OPT_OPTIONS] = { "options", 'o', "OPT[,OPT]", NULL, "FUSE mount options" },
 	[OPT_TAR] = { "tar", 0, "FILE", NULL, "as a tar archive; - is the standard output" },
 	[OPT_JSON] = { "json", 0, NULL, NULL, "the result as one JSON document" },
 	[OPT_OUTPUT_FORMAT] = { "output-format", 0, "text|json|json-pretty", "text, json or json-pretty", NULL },
@@ -222,6 +223,8 @@ static bool set_value(struct options *o, enum option_id id, const char *value)
 		return set_text(&o->repository.keyfile, value);
 	case OPT_CHUNKS:
 		return set_text(&o->repository.chunks, value);
+	case OPT_OPTIONS:
+		return set_text(&o->mount_options, value);
 	case OPT_TO:
 		return set_text(&o->to, value);
 	case OPT_TAR:

@@ -38,14 +38,14 @@ static int print_file(const struct opened_tree *opened, const char *path, struct
 
 int cmd_cat(const struct options *options, struct failure *why)
 {
-	CLEANUP(opened_tree_close) struct opened_tree opened = OPENED_TREE_NONE;
+	CLEANUP(inside_close) struct inside inside = INSIDE_NONE;
 	size_t paths;
-	int r = inside_open(options, "cat", &opened, &paths, why);
+	int r = inside_open(options, "cat", &inside, &paths, why);
 	if (r < 0)
 		return r;
 	if (options->n_args != paths + 1) {
 		(void) err_set(&why->err, -EINVAL, "cat needs one PATH");
 		return args_point_to_help("cat", &why->err);
 	}
-	return print_file(&opened, options->args[paths], &why->err);
+	return print_file(&inside.opened, options->args[paths], &why->err);
 }

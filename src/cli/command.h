@@ -20,6 +20,7 @@ struct options {
 	bool is_json, is_json_pretty, is_verbose, is_foreground;
 	bool is_all, is_forced;
 	bool is_recursive, counts_links;
+	const char *mount_options; /* -o */
 	const char *to;		/* --to; NULL = not given */
 	const char *tar;	/* --tar */
 	int64_t wait_ms;	/* --wait=SEC; 0 = not at all, INT64_MAX = for ever */
@@ -35,7 +36,8 @@ enum option_id {
 	OPT_REPOSITORY, OPT_FINGERPRINT, OPT_NS, OPT_KEYFILE, OPT_CHUNKS, OPT_ALLOW_UNSIGNED, OPT_VIA,
 	OPT_NAME, OPT_FOREGROUND, OPT_VERBOSE, OPT_CACHE, OPT_READ_AHEAD, OPT_CONNECTIONS, OPT_TIMEOUT,
 	OPT_SOCKET, OPT_LISTEN, OPT_TLS_CERTIFICATES, OPT_TLS_PSK, OPT_IDLE,
-	OPT_WAIT, OPT_FORCE, OPT_ALL, OPT_RECURSIVE, OPT_EXACT_LINKS, OPT_TO, OPT_TAR, OPT_JSON, OPT_OUTPUT_FORMAT, OPT_HELP, OPT_VERSION, N_OPTIONS
+	OPT_WAIT, OPT_FORCE, OPT_ALL, OPT_RECURSIVE, OPT_EXACT_LINKS, OPT_TO, OPT_TAR, OPT_OPTIONS,
+	OPT_JSON, OPT_OUTPUT_FORMAT, OPT_HELP, OPT_VERSION, N_OPTIONS
 };
 
 /* What a word stands for; so that a shell can complete it, and used by nothing else. */
@@ -72,6 +74,7 @@ extern const struct command commands[];
 int cmd_map(const struct options *options, struct failure *why);
 int cmd_serve(const struct options *options, struct failure *why);
 int cmd_unmap(const struct options *options, struct failure *why);
+int cmd_mount(const struct options *options, struct failure *why);
 int cmd_list(const struct options *options, struct failure *why);
 int cmd_namespaces(const struct options *options, struct failure *why);
 int cmd_groups(const struct options *options, struct failure *why);

@@ -69,6 +69,29 @@ const struct command commands[] = {
 		.run = cmd_unmap,
 	},
 	{
+		.name = "mount",
+		.args = "SNAPSHOT ARCHIVE DIR",
+		.min_args = 2,
+		.max_args = 3,
+		.options = INSIDE | BIT(JSON) | BIT(NAME) | BIT(FOREGROUND) | BIT(VERBOSE) | BIT(EXACT_LINKS) | BIT(OPTIONS),
+		.summary = "show the files of a file archive below a directory",
+		.help = "Shows the files of the file archive ARCHIVE (root.pxar) of SNAPSHOT below the\n"
+			"directory DIR, read-only, with owners, times, attributes and access control\n"
+			"lists as they were; prints DIR. They are there when the command ends, and stay\n"
+			"until umount. Without root only who mounted them sees them. A DIR that is not\n"
+			"there is made, and removed again.",
+		.run = cmd_mount,
+	},
+	{
+		.name = "umount",
+		.args = "DIR|NAME",
+		.max_args = 1,
+		.options = BIT(WAIT) | BIT(FORCE) | BIT(ALL) | BIT(JSON),
+		.summary = "take the files away again; the same as unmap",
+		.help = "Takes away what mount shows at DIR, or a mapping by its NAME, as unmap does.",
+		.run = cmd_unmap,
+	},
+	{
 		.name = "list",
 		.args = "",
 		.options = BIT(JSON),
@@ -118,7 +141,7 @@ const struct command commands[] = {
 		.options = LOOK,
 		.summary = "the archives of a snapshot",
 		.help = "Lists the archives of SNAPSHOT: how they are encrypted, their size in bytes.\n"
-			"Those that end in .img can be mapped; ls, cat and extract look into .pxar.",
+			"Those that end in .img can be mapped, those in .pxar mounted.",
 		.run = cmd_files,
 	},
 	{

@@ -121,14 +121,14 @@ static int check_target(const struct options *options, struct err *err)
 
 int cmd_extract(const struct options *options, struct failure *why)
 {
-	CLEANUP(opened_tree_close) struct opened_tree opened = OPENED_TREE_NONE;
+	CLEANUP(inside_close) struct inside inside = INSIDE_NONE;
 	size_t paths;
 	if (check_target(options, &why->err) < 0)
 		return args_point_to_help("extract", &why->err);
-	int r = inside_open(options, "extract", &opened, &paths, why);
+	int r = inside_open(options, "extract", &inside, &paths, why);
 	if (r == 0)
-		r = options->to ? extract_to(options, &opened, paths, &why->err)
-				: extract_tar(options, &opened, paths, &why->err);
+		r = options->to ? extract_to(options, &inside.opened, paths, &why->err)
+				: extract_tar(options, &inside.opened, paths, &why->err);
 	/* What was told for each file is not said again. */
 	return r < 0 && why->err.code == 0 ? exit_status_of(r) : r;
 }

@@ -3,8 +3,22 @@
 
 #include "cli/args.h"
 
-int inside_open(const struct options *options, const char *command, struct opened_tree *ret,
-		size_t *ret_paths, struct failure *why)
+static int open_files(const struct options *options, struct inside *ret, struct err *err)
+{
+	const struct opened_tree_options tree = {
+		.backup = ret->backup,
+		.cache_size = options->cache_size,
+		.read_ahead = options->read_ahead,
+		.timeout_ms = options->timeout_ms,
+		.counts_links = options->counts_links,
+		.say = options->repository.say,
+		.user = options->repository.user,
+	};
+	return opened_tree_open(&tree, &ret->opened, err);
+}
+
+int inside_open(const struct options *options, const char *command, struct inside *ret, size_t *ret_paths,
+		struct failure *why)
 {
 	bool is_loose = options->repository.chunks;
 	size_t n_source = is_loose ? 1 : 2;
@@ -12,15 +26,15 @@ int inside_open(const struct options *options, const char *command, struct opene
 		(void) err_set(&why->err, -EINVAL, "%s needs SNAPSHOT ARCHIVE, as in host/web root.pxar", command);
 		return args_point_to_help(command, &why->err);
 	}
-	const struct opened_tree_options tree = {
-		.repository = &options->repository,
-		.snapshot = options->args[0],
-		.archive = is_loose ? NULL : options->args[1],
-		.cache_size = options->cache_size,
-		.read_ahead = options->read_ahead,
-		.timeout_ms = options->timeout_ms,
-		.counts_links = options->counts_links,
-	};
 	*ret_paths = n_source;
-	return opened_tree_open(&tree, ret, why);
+	int r = backup_open_tree(&options->repository, options->args[0], is_loose ? NULL : options->args[1],
+				 &ret->backup, why);
+	return r < 0 ? r : open_files(options, ret, &why->err);
+}
+
+void inside_close(struct inside *inside)
+{
+	opened_tree_close(&inside->opened);
+	backup_close(inside->backup);
+	*inside = INSIDE_NONE;
 }

@@ -4,13 +4,22 @@
 #include "cli/command.h"
 #include "mapping/opened_tree.h"
 
-/*
- * SNAPSHOT ARCHIVE [PATH...] of the commands that look into a file archive, or with --chunks INDEX [PATH...].
- *
- * inside_open - open it
+/* A file archive that a command looks into. */
+struct inside {
+	struct backup *backup;
+	struct opened_tree opened;
+};
+
+#define INSIDE_NONE ((struct inside){ .opened = OPENED_TREE_NONE })
+
+/**
+ * inside_open - SNAPSHOT ARCHIVE [PATH...], or with --chunks INDEX [PATH...]
  *
  * @command:    for messages
  * @ret_paths:  where the paths begin in options->args
+ *
+ * Errors:  those of backup_open_tree()
  */
-int inside_open(const struct options *options, const char *command, struct opened_tree *ret,
-		size_t *ret_paths, struct failure *why) MUST_CHECK;
+int inside_open(const struct options *options, const char *command, struct inside *ret, size_t *ret_paths,
+		struct failure *why) MUST_CHECK;
+void inside_close(struct inside *inside);

@@ -21,8 +21,6 @@ static const struct {
 	const char *word, *hint;
 } not_ours[] = {
 	{ "restore", "map shows an image at once, extract takes files out of a file archive" },
-	{ "mount", "map an image, and mount its device; file archives cannot be mounted yet" },
-	{ "umount", "unmap takes a mapping away" },
 	{ "backup", "pbsmap only reads backups; proxmox-backup-client makes them" },
 	{ "version", "pbsmap --version tells it" },
 };

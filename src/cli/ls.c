@@ -318,14 +318,14 @@ static char *trimmed(const char *path)
 
 int cmd_ls(const struct options *options, struct failure *why)
 {
-	CLEANUP(opened_tree_close) struct opened_tree opened = OPENED_TREE_NONE;
-	CLEANUP(lister_deinit) struct lister l = { .options = options, .opened = &opened };
+	CLEANUP(inside_close) struct inside inside = INSIDE_NONE;
+	CLEANUP(lister_deinit) struct lister l = { .options = options, .opened = &inside.opened };
 	struct options own = *options;
 	size_t paths;
 	/* A look at one directory is no reason to fetch what is behind it. */
 	if (own.read_ahead == UINT64_MAX && !own.is_recursive)
 		own.read_ahead = 0;
-	int r = inside_open(&own, "ls", &opened, &paths, why);
+	int r = inside_open(&own, "ls", &inside, &paths, why);
 	if (r < 0)
 		return r;
 	if (options->n_args > paths + 1) {

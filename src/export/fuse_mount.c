@@ -124,12 +124,12 @@ int fuse_mount_nowhere(const char *fs_name, const char *run_dir, bool without_fs
 /* -- on a path ------------------------------------------------------------------------------- */
 
 /* "ro,…,fsname=NAME": a comma inside a name needs a backslash. */
-static int format_options(const char *fs_name, struct buf *ret, struct err *err)
+static int format_options(const char *fs_name, const char *more, struct buf *ret, struct err *err)
 {
 	int r = buf_puts(ret, "ro,nosuid,nodev,default_permissions,subtype=pbsmap,fsname=", err);
 	for (const char *c = fs_name; r == 0 && *c; c++)
 		r = buf_printf(ret, err, "%s%c", *c == ',' || *c == '\\' ? "\\" : "", *c);
-	return r;
+	return r == 0 && *more ? buf_printf(ret, err, ",%s", more) : r;
 }
 
 /* Runs fusermount3 with @comm as its socket (-EBADF = none); what it says goes to @said.  Its process or -errno. */
@@ -199,11 +199,12 @@ static int cannot_run(pid_t helper, struct err *err)
 	return err_errno(err, helper, "cannot run fusermount3");
 }
 
-int fuse_mount_on_path(const char *path, const char *fs_name, struct fuse_mount *ret, struct err *err)
+int fuse_mount_on_path(const char *path, const char *fs_name, const char *more, struct fuse_mount *ret,
+		       struct err *err)
 {
 	CLEANUP(buf_deinit) struct buf options = BUF_EMPTY;
 	int sockets[2], pipe[2];
-	int r = format_options(fs_name, &options, err);
+	int r = format_options(fs_name, more, &options, err);
 	if (r < 0)
 		return r;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) < 0)

@@ -33,8 +33,11 @@ struct fuse_mount {
 int fuse_mount_nowhere(const char *fs_name, const char *run_dir, bool without_fsopen,
 		       struct fuse_mount *ret, struct err *err) MUST_CHECK;
 
-/* On an existing file, until it is unmounted.  -EPERM says what fusermount3 said; -ENOENT there is none. */
-int fuse_mount_on_path(const char *path, const char *fs_name, struct fuse_mount *ret,
+/*
+ * On an existing file or directory, until it is unmounted.  @more: options beside ours, "" = none.
+ * -EPERM says what fusermount3 said; -ENOENT there is none.
+ */
+int fuse_mount_on_path(const char *path, const char *fs_name, const char *more, struct fuse_mount *ret,
 		       struct err *err) MUST_CHECK;
 
 /* The file of fuse_mount_nowhere(), open for direct I/O.  Somebody serves it by now. */

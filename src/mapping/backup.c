@@ -433,7 +433,7 @@ static int open_loose(struct backup *backup, const struct repository_options *op
 	char name[ARCHIVE_NAME_SIZE];
 	int r = loose_name(path, name, err);
 	if (r == 0 && archive_kind_of(name) == ARCHIVE_PXAR)
-		r = err_set(err, -EISDIR, "%s is a file archive: ls, cat and extract look into it", name);
+		r = err_set(err, -EISDIR, "%s is a file archive: mount shows it, ls, cat and extract look into it", name);
 	if (r == 0)
 		r = open_loose_source(backup, options, path, err);
 	if (r < 0)

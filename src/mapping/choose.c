@@ -140,7 +140,7 @@ static int is_no_image(const struct manifest *manifest, const char *archive, enu
 	if (r < 0)
 		return r;
 	if (kind == ARCHIVE_PXAR)
-		return err_set(&why->err, -EISDIR, "%s is a file archive: ls, cat and extract look into it",
+		return err_set(&why->err, -EISDIR, "%s is a file archive: mount shows it, ls, cat and extract look into it",
 			       archive);
 	char shown[SHOWN_SIZE];
 	strv_describe(&why->candidates, 6, shown, sizeof shown);

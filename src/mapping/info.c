@@ -7,8 +7,9 @@
 
 #include "format/json.h"
 
-static const char *const via_names[] = { [VIA_LOOP] = "loop", [VIA_FILE] = "file", [VIA_SOCKET] = "socket",
-					  [VIA_NBD] = "nbd" };
+static const char *const via_names[] = {
+	[VIA_LOOP] = "loop", [VIA_FILE] = "file", [VIA_SOCKET] = "socket", [VIA_NBD] = "nbd", [VIA_TREE] = "mount",
+};
 
 static const char *const state_names[] = {
 	[MAPPING_READY] = "ready",
@@ -212,7 +213,7 @@ static int fill_numbers(const json_t *json, struct mapping_info *info, struct er
 			return r;
 		memcpy((char *)info + u64_fields[i].off, &(uint64_t){ (uint64_t)n }, sizeof(uint64_t));
 	}
-	int r = take_number(json, "via", VIA_NBD, &via, err);
+	int r = take_number(json, "via", VIA_TREE, &via, err);
 	if (r == 0)
 		r = take_number(json, "state", MAPPING_ENDING, &state, err);
 	if (r == 0)

@@ -21,6 +21,7 @@
 #include "mapping/info.h"
 #include "mapping/inherited.h"
 #include "mapping/privileges.h"
+#include "util/buf.h"
 
 /*
  *   server process                              keeper
@@ -58,6 +59,7 @@ struct kept {
 	struct loop loop;
 	char *path;	     /* absolute, mounted on; NULL = not mounted on a path */
 	bool is_target_made; /* it was not there before, and goes with the mount */
+	bool is_directory;   /* a file otherwise */
 	struct nbd_path socket;
 	int links[LINKS_MAX]; /* the kernel's ends of connections with the server process */
 	size_t n_links;
@@ -65,6 +67,21 @@ struct kept {
 };
 
 /* -- in the keeper --------------------------------------------------------------------------- */
+
+/* The absolute path; the directory is made where there is none. */
+static int prepare_directory(const char *target, struct kept *kept, struct err *err)
+{
+	struct stat st;
+	kept->is_target_made = mkdir(target, 0755) == 0;
+	if (!kept->is_target_made && errno != EEXIST)
+		return err_errno(err, -errno, "cannot make the directory %s", target);
+	if (stat(target, &st) < 0)
+		return err_errno(err, -errno, "cannot use %s", target);
+	if (!S_ISDIR(st.st_mode))
+		return err_set(err, -ENOTDIR, "%s is not a directory", target);
+	kept->path = realpath(target, NULL);
+	return kept->path ? 0 : err_errno(err, -errno, "cannot use %s", target);
+}
 
 /* The absolute path; the file is made where there is none. */
 static int prepare_target(const char *target, struct kept *kept, struct err *err)
@@ -87,16 +104,28 @@ static int prepare_target(const char *target, struct kept *kept, struct err *err
 static void forget_path(struct kept *kept)
 {
 	if (kept->path && kept->is_target_made)
-		(void) unlink(kept->path);
+		(void) (kept->is_directory ? rmdir(kept->path) : unlink(kept->path));
 	freep(&kept->path);
 }
 
-static int mount_path(const char *target, const char *fs_name, struct kept *kept, struct err *err)
+/* Of files with owners everybody may see what their owners let them; only root can say so. */
+static int format_options(const struct kept *kept, const char *options, struct buf *ret, struct err *err)
 {
-	int r = prepare_target(target, kept, err);
+	bool is_for_all = kept->is_directory && geteuid() == 0;
+	const char *between = is_for_all && options ? "," : "";
+	return buf_printf(ret, err, "%s%s%s", is_for_all ? "allow_other" : "", between, options ? options : "");
+}
+
+static int mount_path(const char *target, const char *fs_name, const char *options, struct kept *kept,
+		      struct err *err)
+{
+	CLEANUP(buf_deinit) struct buf more = BUF_EMPTY;
+	int r = format_options(kept, options, &more, err);
+	if (r == 0)
+		r = kept->is_directory ? prepare_directory(target, kept, err) : prepare_target(target, kept, err);
 	if (r < 0)
 		return r;
-	r = fuse_mount_on_path(kept->path, fs_name, &kept->mount, err);
+	r = fuse_mount_on_path(kept->path, fs_name, more.data, &kept->mount, err);
 	if (r < 0)
 		forget_path(kept);
 	return r;
@@ -107,14 +136,28 @@ static int do_mount(struct kept *kept, const json_t *question, json_t **ret, str
 	CLEANUP(freep) char *target = text_from_json(json_object_get(question, "target"));
 	CLEANUP(freep) char *fs_name = text_from_json(json_object_get(question, "fs_name"));
 	CLEANUP(freep) char *run_dir = text_from_json(json_object_get(question, "run_dir"));
+	CLEANUP(freep) char *options = text_from_json(json_object_get(question, "options"));
+	kept->is_directory = json_is_true(json_object_get(question, "is_directory"));
 	if (!fs_name || !run_dir || kept->stage != NOTHING)
 		return err_set(err, -EPROTO, "not a question a keeper answers");
 	kept->stage = MOUNTED;
-	int r = target ? mount_path(target, fs_name, kept, err)
+	int r = target ? mount_path(target, fs_name, options, kept, err)
 		       : fuse_mount_nowhere(fs_name, run_dir, false, &kept->mount, err);
 	if (r == 0)
 		*ret = json_object();
 	return r;
+}
+
+/* A look into the root.  What is damaged is no reason to hide the others. */
+static int check_directory(const char *path, struct err *err)
+{
+	CLEANUP(closedirp) DIR *dir = opendir(path);
+	if (!dir)
+		return errno == EIO ? 0 : err_errno(err, -errno, "cannot open %s", path);
+	errno = 0;
+	if (!readdir(dir) && errno && errno != EIO)
+		return err_errno(err, -errno, "%s does not answer", path);
+	return 0;
 }
 
 /* One read by the way all readers take.  A damaged chunk is no reason to hide the others. */
@@ -153,7 +196,7 @@ static int do_show(struct kept *kept, const json_t *question, json_t **ret, stru
 	if (geteuid() == 0 && r == 0)
 		r = privileges_keep(kept->path ? 1u << CAP_SYS_ADMIN | 1u << CAP_DAC_OVERRIDE : 0, err);
 	if (r == 0)
-		r = check_answers(device, err);
+		r = kept->is_directory ? check_directory(device, err) : check_answers(device, err);
 	if (r == 0)
 		*ret = json_pack("{s:o, s:o}", "device", text_to_json(device), "partitions",
 				 strv_to_json(&partitions));
@@ -345,9 +388,10 @@ int keeper_mount(struct keeper *keeper, const struct keeper_mount *what, int *re
 {
 	CLEANUP(json_freep) json_t *reply = NULL;
 	CLEANUP(closep) int fd = -EBADF;
-	json_t *question = json_pack("{s:s, s:o, s:o, s:o}", "do", "mount", "target", text_or_null(what->target),
-				     "fs_name", text_to_json(what->fs_name), "run_dir",
-				     text_to_json(what->run_dir));
+	json_t *question = json_pack("{s:s, s:o, s:o, s:o, s:b, s:o}", "do", "mount", "target",
+				     text_or_null(what->target), "fs_name", text_to_json(what->fs_name), "run_dir",
+				     text_to_json(what->run_dir), "is_directory", (int)what->is_directory,
+				     "options", text_or_null(what->options));
 	int r = ask(keeper, question, &reply, &fd, err);
 	if (r < 0)
 		return r;

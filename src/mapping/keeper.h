@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -25,12 +26,15 @@ struct keeper_mount {
 	const char *target; /* a path, relative to the directory keeper_start() was called in: an empty file,
 			       or one that is made and removed again; NULL = a loop device */
 	const char *fs_name, *run_dir; /* see fuse_mount_nowhere() */
+	bool is_directory;   /* the target is one */
+	const char *options; /* see fuse_mount_on_path() */
 };
 
 /*
  * Mount; @ret_fuse_fd is for fuse_file_open().
  *
- * Errors:  those of fuse_mount.h; -EEXIST the target has something in it; -EINVAL it is no regular file
+ * Errors:  those of fuse_mount.h; -EEXIST the target has something in it; -EINVAL it is no regular file;
+ *          -ENOTDIR no directory
  */
 int keeper_mount(struct keeper *keeper, const struct keeper_mount *what, int *ret_fuse_fd,
 		 struct err *err) MUST_CHECK;

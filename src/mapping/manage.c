@@ -572,11 +572,11 @@ static int unmap(const struct registry *registry, const struct found *found, enu
 		    find_holders_now(registry, found, &why->holders, NULL) == 0 && why->holders.n)
 			return say_busy(info, why);
 		/* Its keeper cannot unmount it: perhaps we can, or learn why not. */
-		if (r == -ETIMEDOUT && info->via == VIA_FILE && info->state != MAPPING_SILENT)
+		if (r == -ETIMEDOUT && mapping_is_on_path(info->via) && info->state != MAPPING_SILENT)
 			return fuse_path_unmount(info->device, is_forced, &why->err);
 		return err_while(&why->err, r, "unmapping %s", info->device);
 	}
-	if (info->via == VIA_FILE)
+	if (mapping_is_on_path(info->via))
 		return clean_path(info, &why->err);
 	if (info->via == VIA_SOCKET)
 		return wait_until_removed(info->device, &why->err);

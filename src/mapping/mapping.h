@@ -13,9 +13,21 @@
  * A mapping: one exported image and the process that serves it.  A mapping is alive when its
  * control socket in the run directory answers.
  */
-enum mapping_via { VIA_LOOP, VIA_FILE, VIA_SOCKET, VIA_NBD };
+enum mapping_via {
+	VIA_LOOP,   /* a disk image as a block device */
+	VIA_FILE,   /* as a file on a path */
+	VIA_SOCKET, /* for NBD clients */
+	VIA_NBD,    /* as a block device of the kernel's NBD client */
+	VIA_TREE,   /* the files of an archive below a directory */
+};
 
-const char *mapping_via_name(enum mapping_via via); /* "loop", "file", "socket", "nbd" */
+const char *mapping_via_name(enum mapping_via via); /* "loop", "file", "socket", "nbd", "mount" */
+
+/* Mounted on a path: its "device". */
+static inline bool mapping_is_on_path(enum mapping_via via)
+{
+	return via == VIA_FILE || via == VIA_TREE;
+}
 
 struct mapping_options {
 	const struct repository_options *repository;
@@ -25,12 +37,14 @@ struct mapping_options {
 	size_t n_more_archives;
 	enum mapping_via via;
 	const char *target;	 /* VIA_FILE: the path; an empty file, or one that is made and
-				    removed again.  VIA_SOCKET: the path of the socket, or NULL.
-				    VIA_NBD: "/dev/nbd3" or "3", or NULL */
+				    removed again; VIA_TREE: a directory, likewise.
+				    VIA_SOCKET: the path of the socket, or NULL.  VIA_NBD: "/dev/nbd3" or "3", or NULL */
 	const char *listen;	 /* VIA_SOCKET without a target: an address for nbd_listen_address(); NULL:
 				    sockets from a service manager */
 	struct tls_server_options tls; /* VIA_SOCKET: nothing in it = no TLS */
 	int64_t idle_ms;	 /* VIA_SOCKET: ends when there was no client for so long; 0 = never */
+	const char *mount_options; /* VIA_TREE: further ones, "allow_other,noexec"; NULL = none */
+	bool counts_links;	 /* VIA_TREE: exact link counts, whatever that takes */
 	const char *name;	 /* NULL: made from repository, namespace, snapshot, archive */
 	bool foreground;
 	uint64_t cache_size;	 /* bytes; UINT64_MAX = default */
@@ -51,11 +65,11 @@ const char *mapping_state_name(enum mapping_state state); /* "ready", "reconnect
 /* What one knows of a mapping.  Strings are given: mapping_info_deinit(). */
 struct mapping_info {
 	char *name;
-	char *device;	  /* "/dev/loop3", "/dev/nbd3", the path of a file or socket, the URI of a TCP socket */
+	char *device;	  /* "/dev/loop3", "/dev/nbd3", the path of a file, directory or socket, the URI of a TCP socket */
 	char *uri;	  /* of a socket, for NBD clients; "" = it is none */
 	enum mapping_via via;
 	char *repository, *ns, *snapshot, *archive;
-	uint64_t size;	  /* bytes of the image, without padding */
+	uint64_t size;	  /* bytes of the image, without padding; of an archive's streams */
 	pid_t pid, keeper_pid; /* keeper.h */
 	enum mapping_state state;
 	int64_t since;	  /* epoch seconds */
@@ -79,7 +93,7 @@ struct mapping_list {
 void mapping_list_deinit(struct mapping_list *list);
 
 /**
- * mapping_start - show an image
+ * mapping_start - show an image, or the files of an archive
  *
  * @ready:  called once when the device answers reads, in the calling process: what it returns
  *          is the result of a mapping in the background, a failure takes the mapping away

@@ -9,7 +9,7 @@ static void tell_damage(void *user, const struct damage *damage)
 	const struct opened_tree *opened = user;
 	char line[DAMAGE_TEXT_SIZE];
 	damage_describe(damage, opened->backup->snapshot, opened->backup->archive, line);
-	repository_say(opened->repository, "%s", line);
+	opened->say(opened->user, line);
 }
 
 static int open_stream(struct opened_tree *opened, const struct index *index, const struct crypt_key *key,
@@ -58,24 +58,42 @@ static int open_tree(struct opened_tree *opened, const struct opened_tree_option
 	return r < 0 ? err_while(err, r, "reading %s", opened->backup->archive) : 0;
 }
 
-int opened_tree_open(const struct opened_tree_options *options, struct opened_tree *ret, struct failure *why)
+int opened_tree_open(const struct opened_tree_options *options, struct opened_tree *ret, struct err *err)
 {
-	*ret = OPENED_TREE_NONE;
-	ret->repository = options->repository;
-	ret->timeout_ms = options->timeout_ms;
-	int r = backup_open_tree(options->repository, options->snapshot, options->archive, &ret->backup, why);
-	if (r == 0)
-		r = open_streams(ret, options, &why->err);
-	if (r == 0)
-		r = open_tree(ret, options, &why->err);
-	if (r < 0)
-		opened_tree_close(ret);
-	return r;
+	*ret = (struct opened_tree){
+		.backup = options->backup,
+		.timeout_ms = options->timeout_ms,
+		.say = options->say,
+		.user = options->user,
+	};
+	int r = open_streams(ret, options, err);
+	return r < 0 ? r : open_tree(ret, options, err);
 }
 
 struct deadline opened_tree_deadline(const struct opened_tree *opened)
 {
 	return opened->timeout_ms ? deadline_in_ms(opened->timeout_ms) : DEADLINE_NEVER;
+}
+
+void opened_tree_shutdown(struct opened_tree *opened)
+{
+	if (opened->meta)
+		stream_shutdown(opened->meta);
+	if (opened->payload)
+		stream_shutdown(opened->payload);
+}
+
+void opened_tree_get_stats(struct opened_tree *opened, struct stream_stats *ret)
+{
+	struct stream_stats more = { 0 };
+	stream_get_stats(opened->meta, ret);
+	if (opened->payload)
+		stream_get_stats(opened->payload, &more);
+	ret->read_bytes += more.read_bytes;
+	ret->fetched_bytes += more.fetched_bytes;
+	ret->fetched_chunks += more.fetched_chunks;
+	ret->cache_hits += more.cache_hits;
+	ret->damaged_chunks += more.damaged_chunks;
 }
 
 void opened_tree_close(struct opened_tree *opened)
@@ -84,6 +102,5 @@ void opened_tree_close(struct opened_tree *opened)
 	stream_close(opened->meta);
 	stream_close(opened->payload);
 	stream_shared_free(opened->shared);
-	backup_close(opened->backup);
 	*opened = OPENED_TREE_NONE;
 }

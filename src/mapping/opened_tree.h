@@ -4,33 +4,38 @@
 #include "archive/tree.h"
 #include "mapping/backup.h"
 #include "stream/stream.h"
-#include "util/failure.h"
+#include "util/err.h"
 
-/* All layers of one file archive, from the source to its files. */
+/* The layers of one file archive, from an opened backup to its files. */
 struct opened_tree {
-	const struct repository_options *repository; /* whose say() hears of damage, from any thread */
-	struct backup *backup;
+	const struct backup *backup;
 	struct stream_shared *shared;
 	struct stream *meta, *payload; /* NULL = not split */
 	struct tree *tree;
 	int64_t timeout_ms;
+	void (*say)(void *user, const char *line); /* of damage; from any thread */
+	void *user;
 };
 
 #define OPENED_TREE_NONE ((struct opened_tree){ .backup = NULL })
 
 struct opened_tree_options {
-	const struct repository_options *repository;
-	const char *snapshot;
-	const char *archive;  /* NULL with --chunks */
+	const struct backup *backup; /* of backup_open_tree(); lent */
 	uint64_t cache_size;  /* bytes; UINT64_MAX = default */
 	uint64_t read_ahead;  /* bytes; UINT64_MAX = default */
 	int64_t timeout_ms;   /* of one read; 0 = for ever */
 	bool counts_links;    /* tree_count_links() */
+	void (*say)(void *user, const char *line);
+	void *user;
 };
 
-/* Backup and key, which may ask for a password; starts threads.  Errors: those of backup_open_tree(). */
+/* Starts threads.  @ret stays where it is until it is closed, which is to be done after a failure, too. */
 int opened_tree_open(const struct opened_tree_options *options, struct opened_tree *ret,
-		     struct failure *why) MUST_CHECK;
+		     struct err *err) MUST_CHECK;
+/* Reads fail from now on. */
+void opened_tree_shutdown(struct opened_tree *opened);
+/* Of both streams. */
+void opened_tree_get_stats(struct opened_tree *opened, struct stream_stats *ret);
 void opened_tree_close(struct opened_tree *opened);
 
 /* Of a read that begins now. */

@@ -48,7 +48,7 @@ static int describe(struct served *served, const struct mapping_options *options
 	const struct backup *backup = served->backup;
 	struct mapping_info *info = &served->info;
 	info->via = options->via;
-	info->size = backup->index.size;
+	info->size = backup->index.size + (backup->is_split ? backup->payload.index.size : 0);
 	for (size_t i = 0; i < served->nbd.n_beside; i++)
 		info->size += served->nbd.beside[i].backup->index.size;
 	info->state = MAPPING_READY;
@@ -70,7 +70,9 @@ static int describe(struct served *served, const struct mapping_options *options
 int served_open_backup(struct served *served, const struct mapping_options *options,
 		       struct failure *why)
 {
-	int r = backup_open(options->repository, options->snapshot, options->archive, &served->backup, why);
+	int r = options->via == VIA_TREE
+			? backup_open_tree(options->repository, options->snapshot, options->archive, &served->backup, why)
+			: backup_open(options->repository, options->snapshot, options->archive, &served->backup, why);
 	if (r == 0 && options->via == VIA_SOCKET)
 		r = served_nbd_open(served, options, why);
 	return r < 0 ? r : describe(served, options, &why->err);
@@ -108,6 +110,55 @@ static int open_stream(struct served *served, const struct mapping_options *opti
 	return image_disk_open(served->stream, is_device ? SECTOR : 1, &served->image, err);
 }
 
+/* Entries of so many bytes are gone through before it is shown, to count links. */
+#define COUNTED_MAX ((uint64_t)64 << 20)
+
+static int open_tree(struct served *served, const struct mapping_options *options, struct err *err)
+{
+	const struct backup *backup = served->backup;
+	const struct opened_tree_options tree = {
+		.backup = backup,
+		.cache_size = options->cache_size,
+		.read_ahead = options->read_ahead,
+		.timeout_ms = options->timeout_ms,
+		.counts_links = options->counts_links || (backup->is_split && backup->index.size <= COUNTED_MAX),
+		.say = served->say,
+		.user = served->user,
+	};
+	return opened_tree_open(&tree, &served->opened, err);
+}
+
+/* An entry that is damaged; of a chunk that is, the stream has told already. */
+static void tell_bad_entry(void *user, const struct err *why)
+{
+	struct served *served = user;
+	char line[DAMAGE_TEXT_SIZE];
+	(void) snprintf(line, sizeof line, "%s/%s: %s", served->info.snapshot, served->info.archive, why->msg);
+	served->say(served->user, line);
+}
+
+static int serve_with(struct served *served, const struct mapping_options *options, int take_fuse_fd,
+		      struct err *err)
+{
+	if (options->via == VIA_TREE) {
+		const struct fuse_tree_options files = {
+			.tree = served->opened.tree,
+			.take_fuse_fd = take_fuse_fd,
+			.timeout_ms = options->timeout_ms,
+			.damaged = tell_bad_entry,
+			.user = served,
+		};
+		return fuse_tree_open(&files, &served->files, err);
+	}
+	const struct fuse_file_options file = {
+		.image = served->image,
+		.take_fuse_fd = take_fuse_fd,
+		.timeout_ms = options->timeout_ms,
+		.is_on_path = options->via == VIA_FILE,
+	};
+	return fuse_file_open(&file, &served->file, err);
+}
+
 static int serve(struct served *served, const struct mapping_options *options, const char *run_dir,
 		 struct err *err)
 {
@@ -119,18 +170,12 @@ static int serve(struct served *served, const struct mapping_options *options, c
 		.target = options->target,
 		.fs_name = fs_name.data,
 		.run_dir = run_dir,
+		.is_directory = options->via == VIA_TREE,
+		.options = options->mount_options,
 	};
 	int fuse_fd;
 	r = keeper_mount(&served->keeper, &mount, &fuse_fd, err);
-	if (r < 0)
-		return r;
-	const struct fuse_file_options file = {
-		.image = served->image,
-		.take_fuse_fd = fuse_fd,
-		.timeout_ms = options->timeout_ms,
-		.is_on_path = options->via == VIA_FILE,
-	};
-	return fuse_file_open(&file, &served->file, err);
+	return r < 0 ? r : serve_with(served, options, fuse_fd, err);
 }
 
 static const char *last_part(const char *name)
@@ -147,7 +192,7 @@ int served_show(struct served *served, const struct mapping_options *options, co
 	(void) snprintf(mark, sizeof mark, "%.30s/%.25s", info->snapshot, last_part(info->archive));
 	served->backup->source->tell = served->say;
 	served->backup->source->tell_user = served->user;
-	int r = open_stream(served, options, err);
+	int r = options->via == VIA_TREE ? open_tree(served, options, err) : open_stream(served, options, err);
 	if (r == 0 && options->via == VIA_SOCKET)
 		return served_nbd_show(served, options, err);
 	if (r == 0 && options->via == VIA_NBD)
@@ -157,7 +202,7 @@ int served_show(struct served *served, const struct mapping_options *options, co
 	if (r == 0)
 		r = keeper_show(&served->keeper, mark, &info->device, &info->partitions, err);
 	if (r == 0)
-		stream_shared_trim(served->shared, false);
+		stream_shared_trim(options->via == VIA_TREE ? served->opened.shared : served->shared, false);
 	return r;
 }
 
@@ -165,7 +210,10 @@ void served_refresh(struct served *served)
 {
 	struct mapping_info *info = &served->info;
 	struct source_health health;
-	stream_get_stats(served->stream, &info->stats);
+	if (served->files)
+		opened_tree_get_stats(&served->opened, &info->stats);
+	else
+		stream_get_stats(served->stream, &info->stats);
 	if (served->nbd.server)
 		served_nbd_refresh(served);
 	source_get_health(served->backup->source, &health);
@@ -179,14 +227,27 @@ void served_refresh(struct served *served)
 		info->state = health.is_lost ? MAPPING_RECONNECTING : MAPPING_READY;
 }
 
+/* Who reads gets errors from now on. */
+static void shut_down(struct served *served)
+{
+	if (served->stream)
+		stream_shutdown(served->stream);
+	served_nbd_shutdown(served);
+	opened_tree_shutdown(&served->opened);
+	if (served->backup)
+		source_shutdown(served->backup->source);
+}
+
+static unsigned n_users(const struct served *served)
+{
+	return served->files ? fuse_tree_n_users(served->files) : fuse_file_n_users(served->file);
+}
+
 void served_end(struct served *served, bool is_forced)
 {
 	served->info.state = MAPPING_ENDING;
-	if (is_forced) {
-		stream_shutdown(served->stream);
-		served_nbd_shutdown(served);
-		source_shutdown(served->backup->source);
-	}
+	if (is_forced)
+		shut_down(served);
 	served_go_on(served);
 }
 
@@ -204,31 +265,33 @@ void served_go_on(struct served *served)
 		return;
 	}
 	/* A device goes with its last user by itself; a path must be unmounted when it has none. */
-	bool is_free = served->info.via == VIA_LOOP || fuse_file_n_users(served->file) == 0;
+	bool is_free = served->info.via == VIA_LOOP || n_users(served) == 0;
 	if (served->info.state == MAPPING_ENDING && is_free)
 		keeper_end(&served->keeper);
 }
 
 bool served_has_ended(const struct served *served)
 {
-	return served->nbd.server ? nbd_server_has_ended(served->nbd.server) : fuse_file_has_ended(served->file);
+	if (served->nbd.server)
+		return nbd_server_has_ended(served->nbd.server);
+	return served->files ? fuse_tree_has_ended(served->files) : fuse_file_has_ended(served->file);
 }
 
 int served_event_fd(const struct served *served)
 {
-	return served->nbd.server ? nbd_server_event_fd(served->nbd.server) : fuse_file_event_fd(served->file);
+	if (served->nbd.server)
+		return nbd_server_event_fd(served->nbd.server);
+	return served->files ? fuse_tree_event_fd(served->files) : fuse_file_event_fd(served->file);
 }
 
 void served_close(struct served *served)
 {
-	if (served->stream) {
-		stream_shutdown(served->stream);
-		served_nbd_shutdown(served);
-		source_shutdown(served->backup->source);
-	}
+	shut_down(served);
 	keeper_close(&served->keeper);
 	fuse_file_close(served->file);
 	served_nbd_close(served);
+	fuse_tree_close(served->files);
+	opened_tree_close(&served->opened);
 	image_close(served->image);
 	if (served->stream)
 		stream_close(served->stream);

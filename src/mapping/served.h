@@ -2,9 +2,11 @@
 #pragma once
 
 #include "export/fuse_file.h"
+#include "export/fuse_tree.h"
 #include "image/image.h"
 #include "mapping/keeper.h"
 #include "mapping/mapping.h"
+#include "mapping/opened_tree.h"
 #include "mapping/served_nbd.h"
 #include "stream/stream.h"
 
@@ -14,15 +16,17 @@ struct served {
 	struct stream_shared *shared;
 	struct stream *stream;
 	struct image *image;
-	struct fuse_file *file; /* NULL = shown to NBD clients */
+	struct fuse_file *file;	   /* NULL = shown to NBD clients, or VIA_TREE */
 	struct served_nbd nbd;
+	struct opened_tree opened; /* VIA_TREE: instead of shared, stream, image */
+	struct fuse_tree *files;   /* and of file */
 	struct keeper keeper; /* started before there is anything else */
 	struct mapping_info info; /* the name is the registry's business */
 	void (*say)(void *user, const char *line); /* damage, a lost repository; from any thread */
 	void *user;
 };
 
-#define SERVED_NONE ((struct served){ .keeper = KEEPER_NONE })
+#define SERVED_NONE ((struct served){ .keeper = KEEPER_NONE, .opened = OPENED_TREE_NONE })
 
 /* What is read before there is a device: backup and key.  May ask for a password. */
 int served_open_backup(struct served *served, const struct mapping_options *options,

@@ -164,7 +164,7 @@ static void help_may_be_asked_for_in_many_ways(void **state)
 	static const char *const rows[][WORDS + 1] = {
 		{ "map", "--help" }, { "map", "-h" },	   { "map", "-help" },
 		{ "--help", "map" }, { "help", "map" },	   { "map", "one", "--help" },
-		{ "help", "m" },     { "-h", "map", "a" },
+		{ "help", "ma" },    { "-h", "map", "a" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct parsed p = parse(rows[i]);

@@ -149,7 +149,7 @@ static void a_file_on_a_path_is_there_until_it_is_unmounted(void **state)
 	struct fuse_mount mount = FUSE_MOUNT_NONE;
 	struct err err = ERR_NONE;
 	struct stat st;
-	int r = fuse_mount_on_path(path, "pbsmap:a,b\\c", &mount, &err);
+	int r = fuse_mount_on_path(path, "pbsmap:a,b\\c", "", &mount, &err);
 	if (r == -ENOENT) {
 		print_message("takes fusermount3\n");
 		(void) unlink(path);
@@ -172,7 +172,7 @@ static void says_why_a_path_cannot_be_mounted_on(void **state)
 		skip();
 	struct fuse_mount mount;
 	struct err err = ERR_NONE;
-	assert_true(fuse_mount_on_path("/tmp/there/is/no/such/path", "pbsmap:unit", &mount, &err) < 0);
+	assert_true(fuse_mount_on_path("/tmp/there/is/no/such/path", "pbsmap:unit", "", &mount, &err) < 0);
 	assert_non_null(strstr(err.msg, "/tmp/there/is/no/such/path"));
 	assert_true(fuse_path_unmount("/tmp/there/is/no/such/path", false, &err) < 0);
 }

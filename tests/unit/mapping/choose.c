@@ -159,7 +159,7 @@ static void says_what_images_there_are_instead(void **state)
 	} rows[] = {
 		{ "c.img", -ENOENT, "there is no archive c.img; there is: a.img" },
 		{ "a.img.didx", -EINVAL, "a.img.didx is no disk image; images of this snapshot: a.img" },
-		{ "root.pxar", -EISDIR, "root.pxar is a file archive: ls, cat and extract" },
+		{ "root.pxar", -EISDIR, "root.pxar is a file archive: mount shows it" },
 		{ "root.pxar.didx", -EISDIR, "ls, cat and extract" },
 		{ "gone.pxar", -EISDIR, "ls, cat and extract" },
 		{ "catalog.pcat1", -EINVAL, "is no disk image" },
