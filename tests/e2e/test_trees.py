@@ -163,6 +163,17 @@ def test_extract_to_a_directory(s, root, tree):
 
 
 @pytest.mark.parametrize("tree", TREES, ids=repr)
+def test_mount(s, root, tree):
+    target = s.path("mnt")
+    out = s.pbsmap("mount", "--exact-links", *tree.arguments(), target, env=tree.env()).out
+    assert out == target + "\n"
+    check_directory(target, tree.manifest())
+    check_directory(target, tree.manifest())  # and out of what the kernel keeps
+    s.pbsmap("umount", target)
+    assert not os.path.exists(target)
+
+
+@pytest.mark.parametrize("tree", TREES, ids=repr)
 def test_extract_as_a_tar_archive(s, root, tree):
     archive, target = s.path("tar"), s.path("out")
     s.pbsmap("extract", *tree.arguments(), "--tar", archive, env=tree.env())

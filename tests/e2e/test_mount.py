@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files of an archive below a directory: what can be done with them, and how that comes to an end."""
+import errno
+import os
+import shutil
+import signal
+import threading
+
+import pytest
+
+from golden import Golden
+from harness import BUSY, NOT_FOUND, PBSMAP, TOP, USAGE, mounts_below, wait_until
+from test_file import NOBODY, user  # noqa: F401  a fixture
+from test_inside import DATA_OF_NAMES, LINKS, NS, SIGNED
+from test_trees import from_file, paths_below
+
+@pytest.fixture
+def files(s):
+    """A copy of the small datastore of file archives, to be damaged."""
+    golden = Golden("golden-files", os.path.join(TOP, "tests", "golden-files"))
+    golden.unpack(s.directory)
+    s.env["PBS_REPOSITORY"] = golden.store
+    return golden.store
+
+
+@pytest.fixture
+def mnt(s, root, files):
+    target = s.path("mnt")
+    assert s.pbsmap("mount", SIGNED, "names.pxar", target).out == target + "\n"
+    return target
+
+
+def all_of(top):
+    return {path: from_file(os.path.join(os.fsencode(top), path)) for path in paths_below(top)}
+
+
+def gone(s, target):
+    return wait_until(lambda: target not in mounts_below(s.directory) and not s.servers())
+
+
+# -- what can be done with them ----------------------------------------------------------------
+
+
+@pytest.mark.core
+def test_it_is_read_only(s, mnt):
+    for path in ("new", "ß"):
+        with pytest.raises(OSError) as why:
+            os.open(os.path.join(mnt, path), os.O_WRONLY | os.O_CREAT)
+        assert why.value.errno == errno.EROFS
+    row = s.mapping(mnt)
+    assert (row["via"], row["archive"], row["state"]) == ("mount", "names.pxar", "ready")
+    s.pbsmap("umount", mnt)
+    assert gone(s, mnt) and not os.path.exists(mnt)
+
+
+def test_what_is_not_there_is_not_there(s, mnt):
+    for path in ("gone", "ß/x", "ordner-ä/gone"):
+        with pytest.raises((FileNotFoundError, NotADirectoryError)):
+            os.lstat(os.path.join(mnt, path))
+    with pytest.raises(OSError) as why:
+        os.getxattr(os.path.join(mnt, "ß"), "user.gone")
+    assert why.value.errno == errno.ENODATA
+
+
+def test_numbers_stay_the_same(s, mnt):
+    before = {path: os.lstat(os.path.join(os.fsencode(mnt), path)).st_ino for path in paths_below(mnt)}
+    assert len(set(before.values())) == len(before)
+    s.pbsmap("umount", mnt)
+    s.pbsmap("mount", SIGNED, "names.pxar", mnt)
+    after = {path: os.lstat(os.path.join(os.fsencode(mnt), path)).st_ino for path in paths_below(mnt)}
+    assert before == after
+
+
+@pytest.mark.parametrize("copy", [["cp", "-a", "SOURCE/.", "TARGET"], ["rsync", "-aHAX", "SOURCE/", "TARGET"],
+                                  ["sh", "-c", "tar --acls --xattrs --numeric-owner -C SOURCE -cf - . | "
+                                   "tar --acls --xattrs -C TARGET --warning=no-timestamp -xf -"]],
+                         ids=["cp", "rsync", "tar"])
+def test_it_can_be_copied(s, mnt, copy):
+    if not shutil.which(copy[0]):
+        pytest.skip(f"there is no {copy[0]}")
+    target = s.path("copy")
+    os.mkdir(target)
+    result = s.run(*[word.replace("SOURCE", mnt).replace("TARGET", target) for word in copy])
+    assert result.err == ""
+    assert all_of(target) == all_of(mnt)
+
+
+def test_many_readers_at_once(s, mnt):
+    want = all_of(mnt)
+    failures = []
+
+    def look():
+        for _ in range(5):
+            if all_of(mnt) != want:
+                failures.append(1)
+
+    threads = [threading.Thread(target=look) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not failures
+
+
+def test_a_directory_can_be_read_from_anywhere(s, mnt):
+    """Each name comes once, however small the pieces, and again from the begin."""
+    names = sorted(os.listdir(mnt))
+    assert len(names) == 23
+    out = s.run("find", mnt, "-mindepth", "1", "-maxdepth", "1", "-print0").out
+    assert sorted(os.path.basename(name) for name in out.split("\0") if name) == names
+
+
+def test_an_existing_directory_stays(s, root, files):
+    target = s.path("mnt")
+    os.mkdir(target)
+    s.pbsmap("mount", "--json", *NS, LINKS, "links.pxar", target)
+    assert os.readlink(os.path.join(target, "abs")) == "/etc/hostname"
+    s.run("umount", target)
+    assert gone(s, target) and os.path.isdir(target)
+
+
+def test_what_cannot_be_mounted_is_said(s, root, files):
+    with open(s.path("file"), "w", encoding="utf-8"):
+        pass
+    s.fails(NOT_FOUND, "mount", SIGNED, "names.pxar", s.path("file"))
+    s.fails(NOT_FOUND, "mount", SIGNED, "gone.pxar", s.path("mnt"))
+    s.fails(USAGE, "mount", SIGNED, "names.pxar")
+    s.fails(USAGE, "mount", SIGNED, "qemu-server.conf", s.path("mnt"))
+    assert not os.path.exists(s.path("mnt")) and not s.servers()
+
+
+def test_options_of_the_mount(s, root, files):
+    target = s.path("mnt")
+    s.pbsmap("mount", "-o", "noexec,noatime", *NS, LINKS, "links.pxar", target)
+    with open("/proc/self/mountinfo", encoding="utf-8") as rows:
+        row, = [row for row in rows if row.split()[4] == target]
+    assert {"noexec", "noatime", "nosuid", "nodev", "ro"} <= set(row.split()[5].split(","))
+
+
+# -- an ordinary user --------------------------------------------------------------------------
+
+
+def test_an_ordinary_user_mounts_for_herself(s, files, user):
+    target = s.path("mnt")
+    assert user("mount", *NS, LINKS, "links.pxar", target).out == target + "\n"
+    seen = s.run("setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "ls", "-A", target)
+    assert len(seen.out.splitlines()) == 7
+    assert s.run("ls", target, check=False).status != 0  # not even root
+    user("umount", target)
+    assert not s.servers()
+
+
+# -- its end -----------------------------------------------------------------------------------
+
+
+def test_an_open_file_counts_as_busy(s, mnt):
+    with open(os.path.join(mnt, "ß"), "rb"):
+        assert "python" in s.fails(BUSY, "umount", mnt).err
+    s.pbsmap("umount", mnt)
+    assert gone(s, mnt)
+
+
+def test_force_takes_it_away_from_its_users(s, mnt):
+    fd = os.open(os.path.join(mnt, "ordner-ä"), os.O_RDONLY)
+    s.pbsmap("umount", "--force", mnt)
+    assert mnt not in mounts_below(s.directory)
+    with pytest.raises(OSError):
+        os.listdir(fd)
+    os.close(fd)
+    assert gone(s, mnt)
+
+
+def test_kill_9_leaves_no_mount(s, mnt):
+    s.kill(s.mapping(mnt)["pid"])
+    assert gone(s, mnt)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_unmounts(s, mnt, number):
+    s.kill(s.mapping(mnt)["pid"], number)
+    assert gone(s, mnt)
+
+
+def test_in_the_foreground(s, root, files):
+    target = s.path("mnt")
+    child = s.start(PBSMAP, "mount", "--foreground", *NS, LINKS, "links.pxar", target)
+    assert wait_until(lambda: target in mounts_below(s.directory))
+    assert wait_until(lambda: os.path.lexists(os.path.join(target, "abs")))
+    s.pbsmap("umount", target)
+    assert child.wait(20) == 0
+
+
+# -- damage ------------------------------------------------------------------------------------
+
+
+def test_data_that_is_gone_is_an_error_of_its_files(s, root, files):
+    os.unlink(os.path.join(files, DATA_OF_NAMES))
+    target = s.path("mnt")
+    s.pbsmap("mount", SIGNED, "names.pxar", target)
+    assert len(os.listdir(target)) == 23
+    with pytest.raises(OSError) as why:
+        open(os.path.join(target, "ß"), "rb").read()
+    assert why.value.errno == errno.EIO
+    assert s.mapping(target)["damaged_chunks"] == 1
+    assert os.listdir(os.path.join(target, "ordner-ä")) == ["ünter"]
+
+
+def test_a_server_that_does_not_answer_ends_in_an_error(s, root, files):
+    """Its chunk is a file of another mapping, whose process is stopped."""
+    target, stuck = s.path("mnt"), s.path("stuck")
+    s.pbsmap("mount", *NS, LINKS, "links.pxar", stuck)
+    pid = s.mapping(stuck)["pid"]
+    s.pbsmap("mount", "--timeout", "1", SIGNED, "names.pxar", target)
+    chunk = os.path.join(files, DATA_OF_NAMES)
+    s.run("mount", "--bind", os.path.join(stuck, "target"), chunk)
+    s.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(OSError) as why:
+            open(os.path.join(target, "ß"), "rb").read()
+        assert why.value.errno == errno.EIO
+        assert len(os.listdir(target)) == 23  # what is in memory goes on
+    finally:
+        s.kill(pid, signal.SIGCONT)
+        s.run("umount", "--lazy", chunk)
