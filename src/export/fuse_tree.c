@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "export/fuse_tree.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,6 +20,9 @@
  * A file is its inode number, so there is nothing to remember between two requests, and nothing to forget.
  * Whatever takes a look into the archive is a job for the pool; a read of data is submitted on the spot, by
  * what open() found.  The archive never changes: the kernel may keep all it learns.
+ *
+ * A look that is interrupted is answered at once; its thread goes on until it has what it waits for, and
+ * finds that nobody wants it.  So whoever waits for a lost server can be killed.
  */
 #define LOOKERS 8	     /* threads; each waits for one chunk at a time */
 #define FOR_EVER (365 * 86400.0) /* seconds the kernel keeps what it was told */
@@ -32,6 +36,9 @@ struct fuse_tree {
 	struct pool *lookers;
 	struct fuse_conn conn;
 	struct fuse_reads reads;
+
+	pthread_mutex_t lock; /* guards all below */
+	struct list looks;    /* not answered yet */
 };
 
 /* A regular file that is open. */
@@ -39,8 +46,9 @@ struct open_file {
 	uint64_t off, size; /* of its data in the stream */
 };
 
-/* A directory that is open. */
+/* A directory that is open; the kernel's handle refers to it, and every look into it. */
 struct open_dir {
+	atomic_uint n_refs;
 	pthread_mutex_t lock; /* guards all below; the kernel asks one at a time, but for two processes */
 	struct node node;
 	struct listing *listing;
@@ -57,22 +65,82 @@ struct look {
 	struct job job;
 	struct fuse_tree *files;
 	fuse_req_t req;
+
+	/* guarded by files->lock */
+	struct list node; /* on no list = it was answered */
+	bool is_armed, is_interrupted;
+
 	void (*run)(struct look *look);
 	fuse_ino_t ino;
 	size_t size;
 	off_t off;
 	struct fuse_file_info info;
+	struct open_dir *dir; /* of readdir */
 	bool is_plus;
 	char name[]; /* of lookup and getxattr */
 };
 
+static void open_dir_unref(void *handle)
+{
+	struct open_dir *dir = handle;
+	if (!dir || atomic_fetch_sub(&dir->n_refs, 1) > 1)
+		return;
+	listing_close(dir->listing);
+	(void) pthread_mutex_destroy(&dir->lock);
+	free(dir);
+}
+
 /* -- jobs ------------------------------------------------------------------------------------ */
+
+static void look_free(struct look *look)
+{
+	open_dir_unref(look->dir);
+	free(look);
+}
+
+/* Whoever gets true has to answer it: nobody else will. */
+static bool claim(struct look *look)
+{
+	HOLD(&look->files->lock);
+	bool is_mine = !list_is_empty(&look->node);
+	list_remove(&look->node);
+	return is_mine;
+}
 
 static void run_look(struct job *job, void *worker)
 {
 	struct look *look = CONTAINER_OF(job, struct look, job);
 	look->run(look);
-	free(look);
+	look_free(look);
+}
+
+/* The kernel's caller was killed.  What libfuse knew when it called this may be gone by now. */
+static void on_interrupt(fuse_req_t req, void *data)
+{
+	struct fuse_tree *files = data;
+	struct look *look = NULL;
+	{
+		HOLD(&files->lock);
+		for (struct list *node = files->looks.next; node != &files->looks; node = node->next)
+			if (CONTAINER_OF(node, struct look, node)->req == req)
+				look = CONTAINER_OF(node, struct look, node);
+		if (!look)
+			return;
+		look->is_interrupted = true;
+		if (!look->is_armed)
+			return; /* libfuse still needs the request; who arms it sees the mark */
+		list_remove(&look->node);
+	}
+	(void) fuse_reply_err(req, EINTR);
+}
+
+/* From here on an interrupt answers it.  False = one did. */
+static bool arm(struct look *look)
+{
+	fuse_req_interrupt_func(look->req, on_interrupt, look->files);
+	HOLD(&look->files->lock);
+	look->is_armed = true;
+	return !look->is_interrupted;
 }
 
 static struct look *look_new(fuse_req_t req, fuse_ino_t ino, const char *name, void (*run)(struct look *look))
@@ -91,15 +159,21 @@ static struct look *look_new(fuse_req_t req, fuse_ino_t ino, const char *name, v
 	look->run = run;
 	look->ino = ino;
 	memcpy(look->name, name, len);
+	HOLD(&look->files->lock);
+	list_append(&look->files->looks, &look->node);
 	return look;
 }
 
 static void look_submit(struct look *look)
 {
-	if (!look || pool_submit(look->files->lookers, &look->job, NULL) == 0)
+	if (!look)
 		return;
-	(void) fuse_reply_err(look->req, ENOMEM);
-	free(look);
+	bool is_wanted = arm(look);
+	if (is_wanted && pool_submit(look->files->lookers, &look->job, NULL) == 0)
+		return;
+	if (claim(look))
+		(void) fuse_reply_err(look->req, is_wanted ? ENOMEM : EINTR);
+	look_free(look);
 }
 
 static struct deadline deadline_of(const struct fuse_tree *files)
@@ -119,10 +193,11 @@ static void tell_damage(const struct fuse_tree *files, int r, const struct err *
 		files->damaged(files->user, why);
 }
 
-static void reply_failure(const struct look *look, int r, const struct err *why)
+static void reply_failure(struct look *look, int r, const struct err *why)
 {
 	tell_damage(look->files, r, why);
-	(void) fuse_reply_err(look->req, errno_of_name(r));
+	if (claim(look))
+		(void) fuse_reply_err(look->req, errno_of_name(r));
 }
 
 static int node_of(const struct look *look, struct node *ret, struct err *err)
@@ -172,7 +247,8 @@ static void look_up(struct look *look)
 	if (r == 0)
 		fill_entry(&node, &entry);
 	/* Number 0: there is none, and that may be kept as well. */
-	(void) fuse_reply_entry(look->req, &entry);
+	if (claim(look))
+		(void) fuse_reply_entry(look->req, &entry);
 }
 
 static void get_attr(struct look *look)
@@ -186,7 +262,8 @@ static void get_attr(struct look *look)
 		return;
 	}
 	fill_attr(&node, &attr);
-	(void) fuse_reply_attr(look->req, &attr, FOR_EVER);
+	if (claim(look))
+		(void) fuse_reply_attr(look->req, &attr, FOR_EVER);
 }
 
 static void read_link(struct look *look)
@@ -199,7 +276,7 @@ static void read_link(struct look *look)
 		r = tree_readlink(look->files->tree, &node, deadline_of(look->files), target, &why);
 	if (r < 0)
 		reply_failure(look, r, &why);
-	else
+	else if (claim(look))
 		(void) fuse_reply_readlink(look->req, target);
 }
 
@@ -211,8 +288,10 @@ static int xattrs_of(const struct look *look, struct tree_xattrs *ret, struct er
 }
 
 /* As getxattr(2) has it: 0 asks how long it is. */
-static void reply_value(const struct look *look, const void *value, size_t len)
+static void reply_value(struct look *look, const void *value, size_t len)
 {
+	if (!claim(look))
+		return;
 	if (look->size == 0)
 		(void) fuse_reply_xattr(look->req, len);
 	else if (len > look->size)
@@ -233,7 +312,7 @@ static void get_xattr(struct look *look)
 	const struct pxar_xattr *found = pxar_xattrs_find(&xattrs.list, look->name);
 	if (found)
 		reply_value(look, found->value, found->len);
-	else
+	else if (claim(look))
 		(void) fuse_reply_err(look->req, ENODATA);
 }
 
@@ -319,7 +398,7 @@ static void reply_open(struct look *look, void *take_handle, void (*drop)(void *
 {
 	look->info.fh = (uint64_t)(uintptr_t)take_handle;
 	fuse_conn_count_user(&look->files->conn, 1);
-	if (fuse_reply_open(look->req, &look->info) == 0)
+	if (claim(look) && fuse_reply_open(look->req, &look->info) == 0)
 		return;
 	fuse_conn_count_user(&look->files->conn, -1);
 	drop(take_handle);
@@ -411,33 +490,25 @@ static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *in
 
 /* -- directories ----------------------------------------------------------------------------- */
 
-static void open_dir_free(void *handle)
-{
-	struct open_dir *dir = handle;
-	if (!dir)
-		return;
-	listing_close(dir->listing);
-	(void) pthread_mutex_destroy(&dir->lock);
-	free(dir);
-}
-
 static void open_directory(struct look *look)
 {
 	struct err why = ERR_NONE;
 	struct open_dir *dir = calloc(1, sizeof *dir);
-	if (dir)
+	if (dir) {
+		dir->n_refs = 1;
 		(void) pthread_mutex_init(&dir->lock, NULL);
+	}
 	int r = dir ? node_of(look, &dir->node, &why) : -ENOMEM;
 	if (r == 0 && !S_ISDIR(dir->node.mode))
 		r = -ENOTDIR;
 	if (r < 0) {
-		open_dir_free(dir);
+		open_dir_unref(dir);
 		reply_failure(look, r, &why);
 		return;
 	}
 	keep(&look->info);
 	look->info.cache_readdir = 1;
-	reply_open(look, dir, open_dir_free);
+	reply_open(look, dir, open_dir_unref);
 }
 
 static void on_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
@@ -448,7 +519,7 @@ static void on_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *in
 static void on_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
 	struct fuse_tree *files = fuse_req_userdata(req);
-	open_dir_free(handle_of(info));
+	open_dir_unref(handle_of(info));
 	fuse_conn_count_user(&files->conn, -1);
 	(void) fuse_reply_err(req, 0);
 }
@@ -533,7 +604,7 @@ static int fill_locked(struct open_dir *dir, struct filling *f, struct err *err)
 /* What there is comes first; that some could not be read is said at the end. */
 static void read_dir(struct look *look)
 {
-	struct open_dir *dir = handle_of(&look->info);
+	struct open_dir *dir = look->dir;
 	struct err why = ERR_NONE;
 	struct filling f = { .look = look };
 	CLEANUP(freep) char *data = malloc(look->size);
@@ -545,10 +616,12 @@ static void read_dir(struct look *look)
 			r = fill_locked(dir, &f, &why);
 		failed = dir->failed;
 	}
-	if (f.len)
-		(void) fuse_reply_buf(look->req, data, f.len);
-	else if (r < 0)
+	if (f.len == 0 && r < 0)
 		reply_failure(look, r, &why);
+	else if (!claim(look))
+		return;
+	else if (f.len)
+		(void) fuse_reply_buf(look->req, data, f.len);
 	else if (failed)
 		(void) fuse_reply_err(look->req, failed);
 	else
@@ -563,6 +636,8 @@ static void submit_read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t o
 		look->size = min_size(size, FUSE_MAX_READ);
 		look->off = off;
 		look->is_plus = is_plus;
+		look->dir = handle_of(info);
+		atomic_fetch_add(&look->dir->n_refs, 1);
 	}
 	look_submit(look);
 }
@@ -635,6 +710,8 @@ int fuse_tree_open(const struct fuse_tree_options *options, struct fuse_tree **r
 		.timeout_ms = options->timeout_ms,
 	};
 	fuse_reads_init(&files->reads);
+	(void) pthread_mutex_init(&files->lock, NULL);
+	list_init(&files->looks);
 	files->conn.event_fd = -EBADF;
 	*ret = files;
 	const struct pool_options lookers = { .name = "look", .n_threads = LOOKERS };
@@ -665,5 +742,6 @@ void fuse_tree_close(struct fuse_tree *files)
 	pool_free(files->lookers);
 	fuse_reads_deinit(&files->reads);
 	fuse_conn_close(&files->conn);
+	(void) pthread_mutex_destroy(&files->lock);
 	free(files);
 }

@@ -128,19 +128,21 @@ static int open_tree(struct served *served, const struct mapping_options *option
 	return opened_tree_open(&tree, &served->opened, err);
 }
 
-/* An entry that is damaged; of a chunk that is, the stream has told already. */
+/* An entry that is damaged, once; each look at it fails anew. */
 static void tell_bad_entry(void *user, const struct err *why)
 {
 	struct served *served = user;
 	char line[DAMAGE_TEXT_SIZE];
 	(void) snprintf(line, sizeof line, "%s/%s: %s", served->info.snapshot, served->info.archive, why->msg);
-	served->say(served->user, line);
+	if (told_is_new(&served->told, why->msg))
+		served->say(served->user, line);
 }
 
 static int serve_with(struct served *served, const struct mapping_options *options, int take_fuse_fd,
 		      struct err *err)
 {
 	if (options->via == VIA_TREE) {
+		told_init(&served->told);
 		const struct fuse_tree_options files = {
 			.tree = served->opened.tree,
 			.take_fuse_fd = take_fuse_fd,

@@ -8,6 +8,7 @@
 #include "mapping/mapping.h"
 #include "mapping/opened_tree.h"
 #include "mapping/served_nbd.h"
+#include "mapping/told.h"
 #include "stream/stream.h"
 
 /* All layers of one mapping, from the source to the device. */
@@ -20,6 +21,7 @@ struct served {
 	struct served_nbd nbd;
 	struct opened_tree opened; /* VIA_TREE: instead of shared, stream, image */
 	struct fuse_tree *files;   /* and of file */
+	struct told told;	   /* of its entries */
 	struct keeper keeper; /* started before there is anything else */
 	struct mapping_info info; /* the name is the registry's business */
 	void (*say)(void *user, const char *line); /* damage, a lost repository; from any thread */

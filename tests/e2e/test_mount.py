@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import signal
+import subprocess
 import threading
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from golden import Golden
 from harness import BUSY, NOT_FOUND, PBSMAP, TOP, USAGE, mounts_below, wait_until
 from test_file import NOBODY, user  # noqa: F401  a fixture
-from test_inside import DATA_OF_NAMES, LINKS, NS, SIGNED
+from test_inside import DATA_OF_NAMES, ENTRIES_OF_NAMES, LINKS, NS, SIGNED
 from test_trees import from_file, paths_below
 
 @pytest.fixture
@@ -222,3 +223,34 @@ def test_a_server_that_does_not_answer_ends_in_an_error(s, root, files):
     finally:
         s.kill(pid, signal.SIGCONT)
         s.run("umount", "--lazy", chunk)
+
+
+def test_who_waits_for_a_server_that_does_not_answer_can_be_killed(s, root, files):
+    """A look into entries, whose chunk hangs as above; no limit of time."""
+    target, stuck = s.path("mnt"), s.path("stuck")
+    s.pbsmap("mount", *NS, LINKS, "links.pxar", stuck)
+    pid = s.mapping(stuck)["pid"]
+    s.pbsmap("mount", "--timeout", "0", "--cache", "1", SIGNED, "names.pxar", target)
+    for name in (DATA_OF_NAMES, ENTRIES_OF_NAMES):
+        s.run("mount", "--bind", os.path.join(stuck, "target"), os.path.join(files, name))
+    s.kill(pid, signal.SIGSTOP)
+    try:
+        # With a cache of nothing the entries go when data comes: this look has to fetch them again.
+        reader = s.start("cat", os.path.join(target, "ß"), os.path.join(target, "..."), stderr=subprocess.DEVNULL)
+        lookers = [s.start("ls", "-lR", target, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                   for _ in range(12)]  # more than there are threads
+        assert wait_until(lambda: waits(reader, "cat") and all(waits(looker, "ls") for looker in lookers))
+        for process in [reader, *lookers]:
+            process.kill()
+        assert wait_until(lambda: all(process.poll() is not None for process in [reader, *lookers]))
+    finally:
+        s.kill(pid, signal.SIGCONT)
+        for name in (DATA_OF_NAMES, ENTRIES_OF_NAMES):
+            s.run("umount", "--lazy", os.path.join(files, name))
+
+
+def waits(process, name):
+    """It sleeps, and has nothing else to sleep for."""
+    with open(f"/proc/{process.pid}/stat", encoding="utf-8") as text:
+        before, after = text.read().rsplit(") ", 1)
+    return before.endswith("(" + name) and after.split()[0] in "SD"
