@@ -305,6 +305,54 @@ static void refuses_directories_that_reach_out_of_their_own(void **state)
 	sample_end(&s);
 }
 
+/* It has itself, or what is before it, as a member, and its table is right about their names. */
+static void refuses_members_before_their_directory(void **state)
+{
+	struct sample s;
+	sample_begin(&s, false);
+	struct node dir = sample_node(&s, "dir");
+	uint8_t *slot = slot_of(&s, "dir", "deep");
+	store_le64(slot, pxar_name_hash("dir", 3));
+	store_le64(slot + 8, dir.table_off - s.dir_pos);
+	store_le64(slot + 16, dir.end - s.dir_pos);
+	assert_int_equal(sample_try(&s, "dir/dir", TREE_NO_LINKS, NULL), -EBADMSG);
+	store_le64(slot, pxar_name_hash("a.txt", 5));
+	store_le64(slot + 8, dir.table_off - s.a_pos);
+	assert_int_equal(sample_try(&s, "dir/a.txt", TREE_NO_LINKS, NULL), -EBADMSG);
+	sample_end(&s);
+}
+
+/* The table of "d", which is in "a", comes behind the table of "a". */
+static void refuses_a_directory_that_ends_behind_its_own(void **state)
+{
+	struct sample s;
+	uint8_t table[2 * PXAR_SLOT_SIZE];
+	sample_begin_empty(&s, false);
+	struct pxar_writer *w = &s.w;
+	uint64_t a = pxar_writer_name(w, "a"), a_entry = w->meta.len;
+	pxar_writer_entry(w, S_IFDIR | 0755);
+	uint64_t d = pxar_writer_name(w, "d");
+	pxar_writer_entry(w, S_IFDIR | 0755);
+	uint64_t table_of_a = w->meta.len;
+	size_t len_of_d = PXAR_HEADER_SIZE + PXAR_SLOT_SIZE;
+	store_le64(table, pxar_name_hash("d", 1));
+	store_le64(table + 8, table_of_a - d);
+	store_le64(table + 16, table_of_a + PXAR_HEADER_SIZE + sizeof table + len_of_d - d);
+	store_le64(table + 24, UINT64_C(0xef5eed5b753e1555));
+	store_le64(table + 32, table_of_a - a_entry);
+	store_le64(table + 40, PXAR_HEADER_SIZE + sizeof table);
+	(void) pxar_writer_item(w, PXAR_GOODBYE, table, sizeof table);
+	uint64_t end_of_a = w->meta.len;
+	pxar_writer_end_directory(w); /* of d */
+	free(w->dirs[1].slots);
+	w->depth = 1;
+	w->dirs[0].slots[0].size = end_of_a - a;
+	sample_finish(&s);
+	assert_int_equal(sample_try(&s, "a", TREE_NO_LINKS, NULL), 0);
+	assert_int_equal(sample_try(&s, "a/d", TREE_NO_LINKS, NULL), -EBADMSG);
+	sample_end(&s);
+}
+
 static void refuses_a_table_of_another_directory(void **state)
 {
 	struct sample s;
@@ -458,6 +506,8 @@ int main(void)
 		TEST(refuses_links_that_lead_nowhere),
 		TEST(refuses_members_that_are_not_where_the_table_says),
 		TEST(refuses_directories_that_reach_out_of_their_own),
+		TEST(refuses_members_before_their_directory),
+		TEST(refuses_a_directory_that_ends_behind_its_own),
 		TEST(refuses_a_table_of_another_directory),
 		TEST(refuses_a_name_that_its_table_has_otherwise),
 		TEST(refuses_data_that_is_not_where_it_belongs),

@@ -96,6 +96,20 @@ static void puts_entries_in_the_order_the_kernel_wants(void **state)
 	end(&s);
 }
 
+static void takes_the_mask_from_the_mode(void **state)
+{
+	uint8_t group[8] = { 5 };
+	struct scene s;
+	begin(&s);
+	pxar_writer_attr_id(&s.w, PXAR_ACL_USER, 1, 7);
+	(void) pxar_writer_item(&s.w, PXAR_ACL_GROUP_OBJ, group, sizeof group);
+	assert_int_equal(make(&s, S_IFREG | 0641), 0);
+	expect_xattr(&s, XATTR_ACL_ACCESS,
+		     "02000000" "01000600ffffffff" "0200070001000000" "04000500ffffffff" "10000400ffffffff"
+		     "20000100ffffffff");
+	end(&s);
+}
+
 /* A list with names and no mask is refused by the kernel. */
 static void makes_a_mask_where_names_need_one(void **state)
 {
@@ -164,6 +178,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(makes_the_lists_the_kernel_has),
 		TEST(puts_entries_in_the_order_the_kernel_wants),
+		TEST(takes_the_mask_from_the_mode),
 		TEST(makes_a_mask_where_names_need_one),
 		TEST(leaves_out_a_mask_that_nobody_set),
 		TEST(has_default_lists_of_directories_only),
