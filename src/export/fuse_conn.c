@@ -8,6 +8,11 @@
 #include "util/lock.h"
 #include "util/thread.h"
 
+static void tell(struct fuse_conn *conn)
+{
+	(void) eventfd_write(conn->event_fd, 1);
+}
+
 static void *take_requests(void *arg)
 {
 	struct fuse_conn *conn = arg;
@@ -25,7 +30,7 @@ static void *take_requests(void *arg)
 		HOLD(&conn->lock);
 		conn->has_ended = true;
 	}
-	fuse_conn_tell(conn);
+	tell(conn);
 	return NULL;
 }
 
@@ -90,18 +95,13 @@ void fuse_conn_close(struct fuse_conn *conn)
 	(void) pthread_mutex_destroy(&conn->lock);
 }
 
-void fuse_conn_tell(struct fuse_conn *conn)
-{
-	(void) eventfd_write(conn->event_fd, 1);
-}
-
 void fuse_conn_count_user(struct fuse_conn *conn, int change)
 {
 	{
 		HOLD(&conn->lock);
 		conn->n_users += (unsigned)change;
 	}
-	fuse_conn_tell(conn);
+	tell(conn);
 }
 
 bool fuse_conn_has_ended(struct fuse_conn *conn)

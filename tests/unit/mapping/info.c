@@ -87,6 +87,7 @@ static void states_and_kinds_have_names(void **state)
 	assert_string_equal(mapping_via_name(VIA_FILE), "file");
 	assert_string_equal(mapping_via_name(VIA_SOCKET), "socket");
 	assert_string_equal(mapping_via_name(VIA_NBD), "nbd");
+	assert_string_equal(mapping_via_name(VIA_TREE), "mount");
 }
 
 /* Takes @value; NULL = the key is left out. */
@@ -121,7 +122,7 @@ static void refuses_a_mapping_with_a_field_that_is_missing_or_of_another_kind(vo
 		    "keeper", "state", "since", "lost_since", "via" },
 		  { "null", "\"5\"", "true", "[]", "{}", "1.5", "1e300", "-1", "-9223372036854775808" } },
 		{ { "state" }, { "3" } },
-		{ { "via" }, { "4" } },
+		{ { "via" }, { "5" } },
 		{ { "pid", "keeper", "state", "via" }, { "4294967296", "4294967297", "9223372036854775807" } },
 		{ { "partitions", "users" },
 		  { "null", "5", "\"/dev/loop3p1\"", "{}", "[5]", "[null]", "[{}]", "[[0]]",
