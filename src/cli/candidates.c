@@ -148,6 +148,7 @@ int candidates_find(const struct question *question, struct strv *ret, struct fa
 	case WORD_GROUP:
 	case WORD_SNAPSHOT:
 	case WORD_IMAGE:
+	case WORD_TREE:
 		return repository_words(question, ret, why);
 	default:
 		return 0; /* the shell's own, or nothing is known */

@@ -48,6 +48,8 @@ enum word_kind {
 	WORD_REPOSITORY, WORD_NAMESPACE, WORD_GROUP,
 	WORD_SNAPSHOT, /* or a group */
 	WORD_IMAGE,    /* of the snapshot before it */
+	WORD_TREE,     /* a file archive of it */
+	WORD_INSIDE,   /* a path in that: nothing is offered */
 	WORD_MAPPING,  /* its device or name */
 	WORD_TARGET,   /* the path of a file, with --via file */
 	WORD_FILE, WORD_DIRECTORY

@@ -71,6 +71,7 @@ const struct command commands[] = {
 	{
 		.name = "mount",
 		.args = "SNAPSHOT ARCHIVE DIR",
+		.kinds = { WORD_SNAPSHOT, WORD_TREE, WORD_DIRECTORY },
 		.min_args = 2,
 		.max_args = 3,
 		.options = INSIDE | BIT(JSON) | BIT(NAME) | BIT(FOREGROUND) | BIT(VERBOSE) | BIT(EXACT_LINKS) | BIT(OPTIONS),
@@ -85,6 +86,7 @@ const struct command commands[] = {
 	{
 		.name = "umount",
 		.args = "DIR|NAME",
+		.kinds = { WORD_MAPPING },
 		.max_args = 1,
 		.options = BIT(WAIT) | BIT(FORCE) | BIT(ALL) | BIT(JSON),
 		.summary = "take the files away again; the same as unmap",
@@ -147,6 +149,7 @@ const struct command commands[] = {
 	{
 		.name = "ls",
 		.args = "SNAPSHOT ARCHIVE [PATH]",
+		.kinds = { WORD_SNAPSHOT, WORD_TREE, WORD_INSIDE },
 		.min_args = 1,
 		.max_args = 3,
 		.options = INSIDE | BIT(JSON) | BIT(RECURSIVE) | BIT(EXACT_LINKS),
@@ -160,6 +163,7 @@ const struct command commands[] = {
 	{
 		.name = "cat",
 		.args = "SNAPSHOT ARCHIVE PATH",
+		.kinds = { WORD_SNAPSHOT, WORD_TREE, WORD_INSIDE },
 		.min_args = 2,
 		.max_args = 3,
 		.options = INSIDE,
@@ -171,6 +175,7 @@ const struct command commands[] = {
 	{
 		.name = "extract",
 		.args = "SNAPSHOT ARCHIVE [PATH...]",
+		.kinds = { WORD_SNAPSHOT, WORD_TREE, WORD_INSIDE },
 		.min_args = 1,
 		.max_args = SIZE_MAX,
 		.options = INSIDE | BIT(TO) | BIT(TAR),

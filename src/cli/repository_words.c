@@ -12,9 +12,9 @@
 
 /* What is asked of a repository; what it answers depends on nothing else. */
 struct look {
-	enum { LOOK_NAMESPACES, LOOK_GROUPS, LOOK_GROUPS_AND_ON, LOOK_SNAPSHOTS, LOOK_IMAGES } at;
+	enum { LOOK_NAMESPACES, LOOK_GROUPS, LOOK_GROUPS_AND_ON, LOOK_SNAPSHOTS, LOOK_IMAGES, LOOK_TREES } at;
 	const char *ns;
-	char of[SNAPSHOT_TEXT_SIZE]; /* the group of snapshots, the snapshot of images */
+	char of[SNAPSHOT_TEXT_SIZE]; /* the group of snapshots, the snapshot of archives */
 };
 
 /* -- what is there --------------------------------------------------------------------------- */
@@ -85,19 +85,19 @@ static const struct snapshot_info *find_snapshot(const struct snapshot_list *lis
 }
 
 /* By the names of the files alone: what is in the snapshot is not looked at, and no lock taken. */
-static int list_images(struct source *source, const char *ns, const char *text, struct strv *ret,
-		       struct err *err)
+static int list_archives(struct source *source, const struct look *look, struct strv *ret, struct err *err)
 {
 	CLEANUP(snapshot_list_deinit) struct snapshot_list list = SNAPSHOT_LIST_EMPTY;
 	struct snapshot snapshot;
-	bool is_group = group_parse(text, &snapshot.group, NULL) == 0;
-	int r = is_group ? 0 : snapshot_parse(text, &snapshot, err);
+	bool is_group = group_parse(look->of, &snapshot.group, NULL) == 0;
+	int r = is_group ? 0 : snapshot_parse(look->of, &snapshot, err);
 	if (r == 0)
-		r = source_list_snapshots(source, ns, &snapshot.group, &list, err);
+		r = source_list_snapshots(source, look->ns, &snapshot.group, &list, err);
 	const struct snapshot_info *info = r == 0 ? find_snapshot(&list, &snapshot, is_group) : NULL;
 	for (size_t i = 0; info && r == 0 && i < info->n_files; i++) {
 		char name[ARCHIVE_NAME_SIZE];
-		if (choose_image_name(info->files[i].name, name))
+		const char *file = info->files[i].name;
+		if (look->at == LOOK_IMAGES ? choose_image_name(file, name) : choose_tree_name(file, name))
 			r = candidate_add(ret, name, NULL, err);
 	}
 	return r;
@@ -115,7 +115,7 @@ static int list(struct source *source, const struct look *look, struct strv *ret
 	case LOOK_SNAPSHOTS:
 		return list_snapshots(source, look->ns, look->of, ret, err);
 	default:
-		return list_images(source, look->ns, look->of, ret, err);
+		return list_archives(source, look, ret, err);
 	}
 }
 
@@ -141,8 +141,8 @@ static int look_init(struct look *look, const struct question *question, struct 
 	}
 	if (question->kind == WORD_SNAPSHOT)
 		look_at_snapshots(look, question_typed(question));
-	if (question->kind == WORD_IMAGE) {
-		look->at = LOOK_IMAGES;
+	if (question->kind == WORD_IMAGE || question->kind == WORD_TREE) {
+		look->at = question->kind == WORD_IMAGE ? LOOK_IMAGES : LOOK_TREES;
 		(void) snprintf(look->of, sizeof look->of, "%s", options->args[0]);
 	}
 	return repository_namespace(&options->repository, &look->ns, err);

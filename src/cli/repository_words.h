@@ -9,6 +9,6 @@
  *
  * Asked once, then remembered for a while (words_cache.h).  Nobody is asked for a password.
  *
- * @question:  kind WORD_NAMESPACE, WORD_GROUP, WORD_SNAPSHOT or WORD_IMAGE
+ * @question:  kind WORD_NAMESPACE, WORD_GROUP, WORD_SNAPSHOT, WORD_IMAGE or WORD_TREE
  */
 int repository_words(const struct question *question, struct strv *ret, struct failure *why) MUST_CHECK;

@@ -180,6 +180,16 @@ static const struct manifest_file *find_part(const struct manifest *manifest, co
 	return manifest_find(manifest, name);
 }
 
+bool choose_tree_name(const char *server_name, char ret[static ARCHIVE_NAME_SIZE])
+{
+	char whole[ARCHIVE_NAME_SIZE], data[ARCHIVE_NAME_SIZE];
+	if (archive_kind_of(server_name) != ARCHIVE_PXAR || archive_pxar_name(server_name, "pxar", whole, NULL) < 0 ||
+	    archive_pxar_name(server_name, "ppxar", data, NULL) < 0)
+		return false;
+	archive_user_name(whole, ret);
+	return strcmp(server_name, data) != 0; /* named once, with its entries */
+}
+
 /* What a user can write: a pair is called as if it were one, where there is not such a one, too. */
 static int add_tree(const struct manifest *manifest, const char *server_name, struct strv *ret, struct err *err)
 {

@@ -24,6 +24,9 @@ int choose_open(struct source *source, const char *ns, const struct snapshot *sn
  */
 bool choose_image_name(const char *server_name, char ret[static ARCHIVE_NAME_SIZE]) MUST_CHECK;
 
+/* The same for a file archive, a pair named as if it were one. */
+bool choose_tree_name(const char *server_name, char ret[static ARCHIVE_NAME_SIZE]);
+
 /* The images of a snapshot, as a user can write them, sorted. */
 int choose_images(const struct manifest *manifest, struct strv *ret, struct err *err) MUST_CHECK;
 

@@ -161,6 +161,26 @@ static int serve_with(struct served *served, const struct mapping_options *optio
 	return fuse_file_open(&file, &served->file, err);
 }
 
+/*
+ * A device that comes into being is read at several places, each time as long as a read may take; whatever
+ * comes of it, the device is there.  So a repository that does not answer is found before.
+ */
+static int try_to_read(struct served *served, const struct mapping_options *options, struct err *err)
+{
+	uint8_t byte;
+	struct err why = ERR_NONE;
+	struct read read = {
+		.len = 1,
+		.priority = PRIORITY_DEMAND,
+		.until = options->timeout_ms ? deadline_in_ms(options->timeout_ms) : DEADLINE_NEVER,
+	};
+	if (!served->stream || stream_size(served->stream) == 0)
+		return 0;
+	if (stream_pread(served->stream, &read, &byte, &why) != -ETIMEDOUT)
+		return 0; /* damage is the readers' matter */
+	return err_set(err, -ETIMEDOUT, "%s, while reading the first byte of %s", why.msg, served->info.archive);
+}
+
 static int serve(struct served *served, const struct mapping_options *options, const char *run_dir,
 		 struct err *err)
 {
@@ -197,6 +217,8 @@ int served_show(struct served *served, const struct mapping_options *options, co
 	int r = options->via == VIA_TREE ? open_tree(served, options, err) : open_stream(served, options, err);
 	if (r == 0 && options->via == VIA_SOCKET)
 		return served_nbd_show(served, options, err);
+	if (r == 0)
+		r = try_to_read(served, options, err);
 	if (r == 0 && options->via == VIA_NBD)
 		return served_nbd_connect(served, options, mark, err);
 	if (r == 0)

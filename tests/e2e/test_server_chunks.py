@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server that gives something else than the chunk it was asked for, or breaks the protocol while it does."""
+import time
+
 import pytest
 
-from harness import wait_until
-from remote import CHUNK, LATE, Disk, Read, is_found, map_at
+from harness import FAILED, wait_until
+from remote import ARCHIVE, CHUNK, LATE, SNAPSHOT, Disk, Read, is_found, map_at
 
 GOOD, BAD, OTHER = 19, 20, 60  # chunks
 
@@ -217,3 +219,16 @@ def test_no_more_streams_than_a_4_x_server_takes(s, disk):
             read.brings(disk)
         assert pbs.counters()["peak-streams"] <= 200
         assert pbs.counters()["sessions"] == 1
+
+
+@pytest.mark.parametrize("via", ["loop", "file"])
+def test_a_server_that_gives_no_chunk_at_all_is_told_before_there_is_a_device(s, disk, pbs, via, loop):
+    """Within the time of one read, although a new device is read at several places."""
+    pbs.fault("ignore", path="/chunk", times=0)
+    start = time.monotonic()
+    target = [s.path("image")] if via == "file" else []
+    result = s.fails(FAILED, "map", "--repository", pbs.repository("store"), "--timeout", "2", "--via", via, SNAPSHOT,
+                     ARCHIVE, *target, env=pbs.env())
+    assert "no answer within the time limit" in result.err
+    assert 2 <= time.monotonic() - start < 2 + LATE
+    assert not s.list()

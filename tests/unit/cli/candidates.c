@@ -68,8 +68,8 @@ static void expect(const char *const *words, size_t n, const char *expected)
 
 static void tables_give_commands_options_and_values(void **state)
 {
-	EXPECT("map serve unmap list namespaces groups snapshots files help ", "");
-	EXPECT("map serve unmap list namespaces groups snapshots files ", "help", "");
+	EXPECT("map serve unmap mount umount list namespaces groups snapshots files ls cat extract help ", "");
+	EXPECT("map serve unmap mount umount list namespaces groups snapshots files ls cat extract ", "help", "");
 	EXPECT("--wait --force --all --json --help --version ", "unmap", "-");
 	EXPECT("loop nbd file socket ", "map", "--via", "");
 	EXPECT("text json json-pretty ", "list", "--output-format=");

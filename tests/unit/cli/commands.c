@@ -42,7 +42,7 @@ static void every_row_is_complete(void **state)
 		for (const struct command *other = commands; other < c; other++)
 			assert_string_not_equal(other->name, c->name);
 	}
-	assert_int_equal(n, 12);
+	assert_int_equal(n, 13);
 }
 
 int main(void)
