@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""--via nbd: a kernel NBD device.  Few kernels have it: tests/vm/boot runs this file under one that does."""
+import os
+import signal
+import subprocess
+
+import pytest
+
+from golden import IMAGES
+from harness import (BUSY, FAILED, NOT_FOUND, USAGE, contents_of, open_fd, read_direct, sha256_of, size_of,
+                     wait_until)
+from test_hang import children_of
+from test_images import check_mounted, node, padded, partitions
+
+SNAPSHOT = "vm/100/2024-06-03T00:00:00Z"
+
+
+def has_nbd():
+    subprocess.run(["/sbin/modprobe", "-q", "nbd"], check=False, stderr=subprocess.DEVNULL)
+    return os.path.exists("/sys/module/nbd")
+
+
+@pytest.fixture
+def nbd(root):
+    if not has_nbd():
+        pytest.skip("this kernel has no nbd; tests/vm/boot has one that does")
+
+
+@pytest.fixture
+def image(golden):
+    return golden.image(SNAPSHOT, "drive-scsi0.img")
+
+
+def sysfs(device, name):
+    with open(f"/sys/block/{os.path.basename(device)}/{name}", encoding="ascii") as text:
+        return text.read().strip()
+
+
+def is_connected(device):
+    return os.path.exists(f"/sys/block/{os.path.basename(device)}/pid")
+
+
+def connected():
+    return {name for name in os.listdir("/sys/block") if name.startswith("nbd") and is_connected(name)}
+
+
+def test_a_kernel_without_it_says_what_there_is(s, root, image):
+    if has_nbd():
+        pytest.skip("this kernel has nbd")
+    result = s.fails(FAILED, "map", "--via", "nbd", *image.arguments())
+    assert "loop" in result.err and "serve" in result.err and result.err.count("\n") <= 2
+    assert s.list() == [] and not s.servers()
+
+
+@pytest.mark.parametrize("image", IMAGES, ids=repr)
+def test_every_image(s, nbd, image):
+    device = s.map("--via", "nbd", *image.arguments(), env=image.env())
+    assert size_of(device) == padded(image.size)
+    assert sha256_of(device, image.size) == image.sha256
+    assert sysfs(device, "ro") == "1"
+    s.pbsmap("unmap", device)
+    assert not is_connected(device) and sysfs(device, "size") == "0"
+    assert not s.servers()
+
+
+def test_it_cannot_be_written(s, nbd, image):
+    device = s.map("--via", "nbd", *image.arguments())
+    before = sha256_of(device)
+    with open_fd(device, os.O_RDWR | os.O_DIRECT) as fd, pytest.raises(OSError):
+        os.pwrite(fd, bytes(4096), 0)
+    assert sha256_of(device) == before
+    assert sysfs(device, "backend").startswith("pbsmap:")
+
+
+@pytest.mark.parametrize("words", [["--via", "nbd", "/dev/nbd5"], ["--via", "nbd", "5"], ["/dev/nbd5"]])
+def test_a_device_of_ones_choice(s, nbd, image, words):
+    assert s.map(*words[:-1], *image.arguments(), words[-1]) == "/dev/nbd5"
+    row = s.mapping("/dev/nbd5")
+    assert (row["via"], row["size"]) == ("nbd", image.size)
+    result = s.fails(BUSY, "map", *image.arguments(), "/dev/nbd5")
+    assert "/dev/nbd5" in result.err
+    assert len(s.list()) == 1
+    s.pbsmap("unmap", "/dev/nbd5")
+    assert connected() == set()
+
+
+@pytest.mark.parametrize("target", ["/dev/nbdx", "/dev/nbd", "/dev/loop3", "-1", "/dev/nbd99999999"])
+def test_what_is_no_device(s, nbd, image, target):
+    s.fails(USAGE, "map", "--via", "nbd", *image.arguments(), "--", target)
+    assert connected() == set()
+
+
+@pytest.mark.parametrize("image", [i for i in IMAGES if partitions(i) and i.input.startswith("parts")][:1], ids=repr)
+def test_partitions_and_what_is_in_them(s, nbd, image):
+    mapped = s.pbsmap("map", "--json", "--via", "nbd", *image.arguments(), env=image.env()).json
+    device = mapped["device"]
+    parts = partitions(image)
+    assert mapped["partitions"] == [node(device, part["n"]) for _, part in parts]
+    whole = contents_of(device)
+    for number, part in parts:
+        assert contents_of(node(device, number)) == whole[part["offset"]:part["offset"] + part["size"]]
+        if part["fs"] == "ext4":
+            check_mounted(s, node(device, number), part["files"])
+    s.pbsmap("unmap", node(device, parts[0][0]))
+    assert connected() == set()
+
+
+def test_who_uses_it_is_named(s, nbd, image):
+    device = s.map("--via", "nbd", *image.arguments())
+    with open_fd(device) as fd:
+        result = s.fails(BUSY, "unmap", device)
+        assert str(os.getpid()) in result.err
+        assert len(os.pread(fd, 4096, 0)) == 4096
+    s.pbsmap("unmap", device.removeprefix("/dev/nbd"))
+    assert connected() == set() and s.list() == []
+
+
+def test_a_number_that_fits_two_devices(s, nbd, loop, image):
+    device = s.map(*image.arguments())
+    number = device.removeprefix("/dev/loop")
+    s.map("--via", "nbd", *image.arguments(), number)
+    result = s.fails(USAGE, "unmap", number)
+    assert "fits several" in result.err
+    s.pbsmap("unmap", f"/dev/nbd{number}")
+    s.pbsmap("unmap", number)
+
+
+def test_unmap_by_force_with_a_reader(s, nbd, image):
+    device = s.map("--via", "nbd", *image.arguments())
+    with open_fd(device, os.O_DIRECT):
+        s.pbsmap("unmap", "--force", device)
+        with pytest.raises(OSError):
+            read_direct(device, 0, 4096)
+    assert wait_until(lambda: connected() == set())
+    assert s.list() == [] and not s.servers()
+
+
+def test_kill_9_leaves_no_connected_device(s, nbd, image):
+    device = s.map("--via", "nbd", *image.arguments())
+    s.kill(s.mapping(device)["pid"])
+    assert wait_until(lambda: connected() == set())
+    assert sysfs(device, "size") == "0"
+    assert s.list() == []
+    assert wait_until(lambda: not s.servers())
+
+
+def test_kill_9_with_a_reader_hangs_nobody(s, nbd, image):
+    device = s.map("--via", "nbd", *image.arguments())
+    server = s.mapping(device)["pid"]
+    with open_fd(device):
+        s.kill(server, signal.SIGSTOP)
+        reader = s.start("dd", f"if={device}", "of=/dev/null", "bs=1M", "iflag=direct", stderr=subprocess.DEVNULL)
+        with pytest.raises(subprocess.TimeoutExpired):
+            reader.wait(2)
+        s.kill(server)
+        assert reader.wait(30) == 1
+    assert wait_until(lambda: connected() == set())
+    assert s.list() == []
+
+
+def test_the_death_of_the_keeper_takes_it_away(s, nbd, image):
+    device = s.map("--via", "nbd", *image.arguments())
+    keeper, = children_of(s.mapping(device)["pid"])
+    s.kill(keeper)
+    assert wait_until(lambda: connected() == set())
+    assert wait_until(lambda: not s.servers())
+    assert s.list() == []
+
+
+def test_a_failure_leaves_nothing(s, nbd, golden):
+    s.fails(NOT_FOUND, "map", "--via", "nbd", "--repository", golden.store, SNAPSHOT, "drive-scsi9.img")
+    assert connected() == set()
+
+
+def test_many_reads_at_once(s, nbd, image):
+    device = s.map("--via", "nbd", *image.arguments())
+    whole = contents_of(device)
+    readers = [s.start("sha256sum", device, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    sums = {reader.communicate(timeout=120)[0].split()[0] for reader in readers}
+    assert sums == {image.sha256}
+    assert read_direct(device, 12345 * 512, 65536) == whole[12345 * 512:12345 * 512 + 65536]
