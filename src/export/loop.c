@@ -118,10 +118,22 @@ static int attach_once(int control, int backing_fd, const char *mark, struct loo
 	return 0;
 }
 
+/*
+ * Before Linux 6.15 a loop device is as large as the kernel believes its file to be, and of a FUSE file it
+ * believes 0 until somebody asks: fstat().
+ */
+static int ask_for_size(int backing_fd, struct err *err)
+{
+	struct stat st;
+	return fstat(backing_fd, &st) == 0 ? 0 : err_errno(err, -errno, "cannot make a loop device");
+}
+
 int loop_attach(int backing_fd, const char *mark, struct loop *ret, struct err *err)
 {
 	CLEANUP(closep) int control = -EBADF;
 	int r = open_control(&control, err);
+	if (r == 0)
+		r = ask_for_size(backing_fd, err);
 	if (r < 0)
 		return r;
 	for (int tries = 0; tries < TRIES; tries++) {
