@@ -15,7 +15,15 @@ from pbsd import Pbsd
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "core: runs under ThreadSanitizer as well")
+    config.addinivalue_line("markers", "kernel: runs in the machine of tests/vm as well")
+    config.addinivalue_line("markers", "vm: runs there only, for devices that this kernel may not have")
     config.addinivalue_line("markers", "directory: about a datastore directory itself, not about what a server shows")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "nbd" in item.fixturenames:
+            item.add_marker(pytest.mark.vm)
 
 
 # Said, and nothing wrong, when a thread ends while leaks are looked for at the end of the process.
@@ -118,6 +126,13 @@ def root():
 def loop(root):
     if not os.path.exists("/dev/loop-control"):
         pytest.skip("this kernel has no loop devices")
+
+
+@pytest.fixture
+def nbd(root):
+    """Tests that want it run in the machine of tests/vm."""
+    if subprocess.run(["modprobe", "nbd"], check=False, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("this kernel has no network block devices")
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ class Session:
         """A command that goes on; clean_up() ends it at the latest."""
         command = self.words(command)
         self.note(command, env, " &")
-        child = subprocess.Popen(command, env={**self.env, **(env or {})}, stdin=subprocess.DEVNULL, **more)
+        child = subprocess.Popen(command, env={**self.env, **(env or {})}, **{"stdin": subprocess.DEVNULL, **more})
         self.children.append(child)
         return child
 

@@ -28,6 +28,7 @@ def sysfs(device, *names):
 
 
 @pytest.mark.core
+@pytest.mark.kernel
 def test_it_is_read_only_for_everybody(s, loop, small):
     device = s.map(*small.arguments())
     assert s.run("blockdev", "--getro", device).out.strip() == "1"
@@ -40,6 +41,7 @@ def test_it_is_read_only_for_everybody(s, loop, small):
     assert sha256_of(device, small.size) == small.sha256
 
 
+@pytest.mark.kernel
 def test_sectors_are_512_bytes_and_it_goes_by_itself(s, loop, small):
     device = s.map(*small.arguments())
     assert sysfs(device, "queue", "logical_block_size") == "512"
@@ -47,6 +49,7 @@ def test_sectors_are_512_bytes_and_it_goes_by_itself(s, loop, small):
     assert sysfs(device, "loop", "dio") == "1"
 
 
+@pytest.mark.kernel
 def test_nothing_shows_in_the_mount_table(s, loop, small):
     with open("/proc/self/mountinfo", encoding="utf-8") as rows:
         before = rows.read()
@@ -55,6 +58,7 @@ def test_nothing_shows_in_the_mount_table(s, loop, small):
         assert rows.read() == before
 
 
+@pytest.mark.kernel
 def test_partition_nodes_exist_as_soon_as_map_returns(s, loop, parts):
     device = s.map(*parts.arguments())
     for number in (1, 2):
@@ -88,6 +92,7 @@ def test_many_readers_at_once_get_the_right_bytes(s, loop, parts):
     assert not wrong
 
 
+@pytest.mark.kernel
 def test_one_chunk_is_fetched_once_however_many_ask(s, loop, parts):
     device = s.map(*parts.arguments())
     readers = [threading.Thread(target=read_direct, args=[device, off, 4096]) for off in range(0, CHUNK, CHUNK // 16)]
@@ -130,6 +135,7 @@ def test_a_device_behind_the_256th_has_partitions_as_well(s, loop, parts):
             s.run("losetup", "--detach", other, check=False)
 
 
+@pytest.mark.kernel
 def test_maps_that_race_for_a_free_device_all_get_one(s, loop, small):
     devices, threads = [], []
     for _ in range(6):
@@ -175,6 +181,7 @@ def test_odd_sizes_are_padded_on_devices_and_exact_in_files(s, loop, mkstore, si
     assert contents_of(s.map(*at)) == data + bytes(-size % 512)
 
 
+@pytest.mark.kernel
 def test_a_huge_sparse_image(s, loop, mkstore):
     s.mkstore(s.path("made"), "vm/1/2026-01-02T03:04:05Z", "--index-only", "1T", "disk.img")
     device = s.map("--repository", s.path("made"), "vm/1", "disk.img")

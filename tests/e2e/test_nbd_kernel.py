@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""--via nbd: a kernel NBD device.  Few kernels have it: tests/vm/boot runs this file under one that does."""
+"""--via nbd: a kernel NBD device.  Few kernels have it; the one of tests/vm does."""
 import os
 import signal
 import subprocess
@@ -18,12 +18,6 @@ SNAPSHOT = "vm/100/2024-06-03T00:00:00Z"
 def has_nbd():
     subprocess.run(["/sbin/modprobe", "-q", "nbd"], check=False, stderr=subprocess.DEVNULL)
     return os.path.exists("/sys/module/nbd")
-
-
-@pytest.fixture
-def nbd(root):
-    if not has_nbd():
-        pytest.skip("this kernel has no nbd; tests/vm/boot has one that does")
 
 
 @pytest.fixture

@@ -211,9 +211,10 @@ const size_t n_table_rows = ARRAY_LEN(table_rows);
 
 void table_make(void (*fill)(uint8_t *disk), uint8_t *disk)
 {
-	for (size_t i = 0; i < N_SECTORS; i++) {
-		memset(disk + i * SECTOR, 0, SECTOR);
-		store_le32(disk + i * SECTOR, i ? (uint32_t)i << 8 : 0);
-	}
+	/* Where a GPT has its entries: one that is not empty counts, for the kernel, whatever it says. */
+	const size_t behind_entries = 2 + N_ENTRIES * 128 / SECTOR;
+	memset(disk, 0, N_SECTORS * SECTOR);
+	for (size_t i = behind_entries; i < N_SECTORS; i++)
+		store_le32(disk + i * SECTOR, (uint32_t)i << 8);
 	fill(disk);
 }

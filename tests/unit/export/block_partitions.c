@@ -44,10 +44,14 @@ static void show(void (*fill)(uint8_t *disk), char *ret, size_t len)
 	CLEANUP(loop_detach) struct loop loop = device_attach(file, device_mark());
 	assert_int_equal(block_add_partitions(loop.fd, loop.path, &partitions, NULL), 0);
 	*ret = '\0';
+	uint64_t last_start = 0;
 	for (size_t i = 0; i < partitions.n; i++) {
 		const char *path = partitions.items[i];
 		uint64_t start = number_of(&loop, path, "start"), sectors = number_of(&loop, path, "size");
 		size_t have = strlen(ret);
+		if (start == last_start)
+			continue; /* the kernel goes round a circle until it has no more numbers */
+		last_start = start;
 		assert_memory_equal(path, loop.path, strlen(loop.path));
 		assert_true(start < N_SECTORS && sectors <= N_SECTORS - start && sectors > 0);
 		assert_true(same_bytes(path, start));
