@@ -349,6 +349,20 @@ static bool add_segment_locked(struct stream *stream, struct read *read, unsigne
 	return true;
 }
 
+/* For a read that takes what is there, and begins nothing. */
+static bool is_in_memory_locked(struct stream *stream, uint32_t first, uint32_t last)
+{
+	for (uint32_t n = first; n <= last; n++) {
+		struct index_chunk chunk = index_chunk(stream->options.index, n);
+		struct cache_key key = { .len = chunk.len, .context = stream->context };
+		memcpy(key.digest, chunk.digest, DIGEST_SIZE);
+		const struct entry *entry = cache_find(&stream->shared->cache, &key);
+		if (!(entry && entry->state == ENTRY_READY) && !is_zero_chunk(stream, n, &chunk))
+			return false;
+	}
+	return true;
+}
+
 /* Room for as many segments as the read has chunks. */
 static int make_segments(struct read *read, uint32_t n)
 {
@@ -372,6 +386,10 @@ static void submit_locked(struct stream *stream, struct read *read, uint32_t fir
 {
 	if (stream->is_shut_down) {
 		read->result = err_set(&read->err, -ESHUTDOWN, "the mapping ends");
+		return;
+	}
+	if (deadline_is_past(read->until) && !is_in_memory_locked(stream, first, last)) {
+		read->result = err_set(&read->err, -ETIMEDOUT, "not in memory");
 		return;
 	}
 	uint64_t at = read->off;

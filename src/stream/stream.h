@@ -48,7 +48,8 @@ struct read {
 	size_t len; /* off + len is inside the image; READ_MAX at most */
 	enum priority priority;
 	bool is_kept;	       /* its chunks stay in the cache before those of other reads do */
-	struct deadline until; /* then done is called with -ETIMEDOUT */
+	struct deadline until; /* then done is called with -ETIMEDOUT; DEADLINE_PAST: at once, unless all of
+				  it is in memory.  Nothing is loaded for such a read */
 	void (*done)(struct read *read);
 	void *user;
 

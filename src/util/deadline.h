@@ -12,6 +12,9 @@ struct deadline {
 
 #define DEADLINE_NEVER ((struct deadline){ INT64_MAX })
 
+/* Before everything: for who wants what can be had without waiting, and nothing to be begun for it. */
+#define DEADLINE_PAST ((struct deadline){ INT64_MIN })
+
 static inline int64_t now_ns(void)
 {
 	struct timespec t;
@@ -27,6 +30,11 @@ static inline struct deadline deadline_in_ms(int64_t ms)
 static inline bool deadline_is_never(struct deadline d)
 {
 	return d.ns == INT64_MAX;
+}
+
+static inline bool deadline_is_past(struct deadline d)
+{
+	return d.ns == INT64_MIN;
 }
 
 static inline bool deadline_is_over(struct deadline d)

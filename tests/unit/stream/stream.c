@@ -276,6 +276,33 @@ static void waits_for_an_answer_of_either_kind(void **state)
 	end(&s);
 }
 
+static void a_read_that_does_not_wait_takes_what_is_in_memory_and_begins_nothing(void **state)
+{
+	struct scene s;
+	uint8_t got[2 * CHUNK];
+	begin(&s);
+	read_right(&s, 3 * CHUNK, CHUNK);
+	unsigned n_fetches = s.memory.n_fetches;
+	struct read both = { .off = 2 * CHUNK + 7, .len = CHUNK, .until = DEADLINE_PAST };
+	assert_int_equal(stream_pread(s.stream, &both, got, NULL), -ETIMEDOUT);
+	struct read here = { .off = 3 * CHUNK + 7, .len = CHUNK, .until = DEADLINE_PAST }; /* zeros behind it */
+	assert_int_equal(stream_pread(s.stream, &here, got, NULL), 0);
+	assert_memory_equal(got, s.memory.image + 3 * CHUNK + 7, CHUNK);
+	struct read zeros = { .off = 7 * CHUNK, .len = CHUNK, .until = DEADLINE_PAST };
+	assert_int_equal(stream_pread(s.stream, &zeros, got, NULL), 0);
+	assert_int_equal(s.memory.n_fetches, n_fetches);
+
+	/* On its way is not there. */
+	struct asked on_its_way;
+	memory_source_hold(&s.memory);
+	ask(&s, &on_its_way, 9 * CHUNK, 10, DEADLINE_NEVER);
+	struct read late = { .off = 9 * CHUNK, .len = 10, .until = DEADLINE_PAST };
+	assert_int_equal(stream_pread(s.stream, &late, got, NULL), -ETIMEDOUT);
+	memory_source_release(&s.memory);
+	expect_bytes(&s, &on_its_way);
+	end(&s);
+}
+
 static void fetches_a_chunk_once_however_many_ask(void **state)
 {
 	struct scene s;
@@ -796,6 +823,7 @@ int main(void)
 		TEST(knows_the_longest_chunks_of_a_dynamic_index_as_zeros),
 		TEST(keeps_the_chunks_of_kept_reads_before_others),
 		TEST(waits_for_an_answer_of_either_kind),
+		TEST(a_read_that_does_not_wait_takes_what_is_in_memory_and_begins_nothing),
 		TEST(fetches_a_chunk_once_however_many_ask),
 		TEST(fails_only_what_touches_a_bad_chunk),
 		TEST(reads_a_chunk_that_was_repaired),
