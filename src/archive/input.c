@@ -41,3 +41,21 @@ int input_pread(const struct input *input, void *buf, size_t len, uint64_t off, 
 	}
 	return 0;
 }
+
+void input_submit(const struct input *input, struct read *read)
+{
+	if (input->stream) {
+		stream_submit(input->stream, read);
+		return;
+	}
+	read->segments = read->inline_segments;
+	read->segments[0] = (struct segment){ .data = input->memory + read->off, .len = read->len };
+	read->n_segments = 1;
+	read->done(read);
+}
+
+void input_cancel(const struct input *input, struct read *read)
+{
+	if (input->stream)
+		stream_cancel(input->stream, read);
+}

@@ -30,3 +30,7 @@ static inline struct input input_of_stream(struct stream *stream)
  */
 int input_pread(const struct input *input, void *buf, size_t len, uint64_t off, struct deadline until,
 		struct err *err) MUST_CHECK;
+
+/* As stream_submit() and stream_cancel(); of memory answered at once. */
+void input_submit(const struct input *input, struct read *read);
+void input_cancel(const struct input *input, struct read *read);

@@ -16,8 +16,7 @@
  * A table that is one batch is kept as it is, to see whether a look-up would find what is listed.  A larger
  * one is believed.
  */
-#define BATCH_MIN 16384u /* members; 768 KiB while they are chosen */
-#define PASSES_MAX 64u	 /* over a table that is very large */
+#define PASSES_MAX 64u /* over a table that is very large */
 
 struct listing {
 	struct tree *tree;
@@ -27,6 +26,7 @@ struct listing {
 	uint32_t batch;	 /* members at most */
 	struct member_place *places; /* NULL = to be read */
 	uint8_t *raw;		     /* the whole table, when it is no longer than a batch */
+	size_t room;		     /* bytes of both */
 	size_t n, next;
 };
 
@@ -39,7 +39,7 @@ int listing_open(struct tree *tree, const struct node *dir, uint64_t after, stru
 	listing->tree = tree;
 	listing->dir = *dir;
 	listing->after = after;
-	listing->batch = (uint32_t)max_u64(BATCH_MIN, dir->n_members / PASSES_MAX + 1);
+	listing->batch = (uint32_t)max_u64(LISTING_BATCH, dir->n_members / PASSES_MAX + 1);
 	*ret = listing;
 	return 0;
 }
@@ -49,6 +49,12 @@ void listing_rest(struct listing *listing)
 	free(STEAL(listing->places));
 	free(STEAL(listing->raw));
 	listing->n = listing->next = 0;
+	listing->room = 0;
+}
+
+size_t listing_room(const struct listing *listing)
+{
+	return sizeof *listing + listing->room;
 }
 
 void listing_close(struct listing *listing)
@@ -109,6 +115,7 @@ static int read_whole_table(struct listing *listing, struct table *table, struct
 	if (r < 0)
 		return err_while(err, r, "reading a table of members");
 	table->all = listing->raw;
+	listing->room += len;
 	return 0;
 }
 
@@ -123,6 +130,7 @@ static int read_batch(struct listing *listing, struct deadline until, struct err
 	listing->places = calloc(cap, sizeof *listing->places);
 	if (!listing->places)
 		return err_set(err, -ENOMEM, "no memory for a directory");
+	listing->room = cap * sizeof *listing->places;
 	int r = is_whole && table.n ? read_whole_table(listing, &table, err) : 0;
 	if (r == 0)
 		r = choose(listing, &table, cap, err);
@@ -139,9 +147,12 @@ static int is_hidden(struct listing *listing, const struct member_place *place, 
 {
 	char name[MEMBER_NAME_SIZE];
 	struct node node;
-	if (other->pos >= place->pos ||
-	    tree_read_member(listing->tree, &listing->dir, other, until, name, &node, NULL, NULL) < 0 ||
-	    strcmp(name, member->name) != 0)
+	if (other->pos >= place->pos)
+		return 0;
+	int r = tree_read_member(listing->tree, &listing->dir, other, until, name, &node, NULL, err);
+	if (r < 0 && r != -EBADMSG)
+		return r;
+	if (r < 0 || strcmp(name, member->name) != 0)
 		return 0;
 	return err_set(err, -EBADMSG, "two members of one directory have the same name");
 }
@@ -202,12 +213,14 @@ static int next_place(struct listing *listing, struct deadline until, struct mem
 int listing_next(struct listing *listing, struct deadline until, struct member *ret, struct err *err)
 {
 	struct member_place place;
+	ret->cursor = 0;
 	if (listing->is_over)
 		return 0;
 	int r = next_place(listing, until, &place, err);
 	if (r != 1)
 		return r;
 	ret->cursor = listing->after = place.pos;
+	ret->name[0] = '\0';
 	r = tree_read_member(listing->tree, &listing->dir, &place, until, ret->name, &ret->node, &ret->link,
 			     err);
 	if (r == 0)

@@ -72,6 +72,7 @@ static void lists_a_large_directory_and_finds_all_in_it(void **state)
 		(void) snprintf(name, sizeof name, "file-%u", i);
 		assert_int_equal(listing_next(listing, DEADLINE_NEVER, &member, NULL), 1);
 		assert_string_equal(member.name, name);
+		assert_in_range(listing_room(listing), LISTING_BATCH * 24, LISTING_BATCH * 80);
 		if (i % 7 == 0)
 			assert_int_equal(sample_node(&s, name).ino, member.node.ino);
 	}
@@ -93,8 +94,40 @@ static void goes_on_behind_a_damaged_member(void **state)
 	struct listing *listing = list(&s, "", 0);
 	assert_int_equal(listing_next(listing, DEADLINE_NEVER, &member, NULL), 1);
 	assert_int_equal(listing_next(listing, DEADLINE_NEVER, &member, NULL), -EBADMSG);
+	assert_string_equal(member.name, "");
+	assert_int_equal(member.cursor, s.hard_pos);
 	assert_int_equal(listing_next(listing, DEADLINE_NEVER, &member, NULL), 1);
 	assert_string_equal(member.name, "fifo");
+	listing_close(listing);
+	sample_end(&s);
+}
+
+static void says_the_name_of_a_damaged_member_that_has_one(void **state)
+{
+	struct sample s;
+	struct member member;
+	sample_begin(&s, false);
+	memset(s.w.meta.data + sample_node(&s, "a.txt").pos + PXAR_HEADER_SIZE, 0xee, 8); /* its mode */
+	struct listing *listing = list(&s, "", 0);
+	assert_int_equal(listing_next(listing, DEADLINE_NEVER, &member, NULL), -EBADMSG);
+	assert_string_equal(member.name, "a.txt");
+	listing_close(listing);
+	sample_end(&s);
+}
+
+/* And has no cursor then: it is no member that is damaged. */
+static void ends_with_a_table_that_cannot_be_read(void **state)
+{
+	struct sample s;
+	struct member member;
+	sample_begin(&s, false);
+	struct node dir = sample_node(&s, "");
+	dir.table_off = s.w.meta.len;
+	struct listing *listing = NULL;
+	assert_int_equal(listing_open(s.tree, &dir, 0, &listing, NULL), 0);
+	assert_int_equal(listing_next(listing, DEADLINE_NEVER, &member, NULL), -EBADMSG);
+	assert_int_equal(member.cursor, 0);
+	assert_int_equal(listing_next(listing, DEADLINE_NEVER, &member, NULL), 0);
 	listing_close(listing);
 	sample_end(&s);
 }
@@ -178,6 +211,8 @@ int main(void)
 		TEST(lists_members_in_the_order_of_the_archive),
 		TEST(lists_a_large_directory_and_finds_all_in_it),
 		TEST(goes_on_behind_a_damaged_member),
+		TEST(says_the_name_of_a_damaged_member_that_has_one),
+		TEST(ends_with_a_table_that_cannot_be_read),
 		TEST(refuses_members_that_nobody_would_find),
 		TEST(takes_the_first_of_two_with_the_same_name),
 		TEST(gives_up_on_a_table_of_one_hash),
