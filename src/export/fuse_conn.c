@@ -97,11 +97,14 @@ void fuse_conn_close(struct fuse_conn *conn)
 
 void fuse_conn_count_user(struct fuse_conn *conn, int change)
 {
+	bool is_last;
 	{
 		HOLD(&conn->lock);
 		conn->n_users += (unsigned)change;
+		is_last = conn->n_users == 0;
 	}
-	tell(conn);
+	if (is_last)
+		tell(conn);
 }
 
 bool fuse_conn_has_ended(struct fuse_conn *conn)

@@ -43,7 +43,7 @@ void fuse_conn_join(struct fuse_conn *conn);
 /* After that, when every request was answered. */
 void fuse_conn_close(struct fuse_conn *conn);
 
-/* Something was opened or closed; makes event_fd readable. */
+/* Something was opened or closed; makes event_fd readable when it was the last. */
 void fuse_conn_count_user(struct fuse_conn *conn, int change);
 bool fuse_conn_has_ended(struct fuse_conn *conn);
 unsigned fuse_conn_n_users(struct fuse_conn *conn);

@@ -25,7 +25,7 @@ struct fuse_file_options {
 int fuse_file_open(const struct fuse_file_options *options, struct fuse_file **ret,
 		   struct err *err) MUST_CHECK;
 
-/* Becomes readable (POLLIN) when has_ended or n_users may have another answer; read it to clear. */
+/* Becomes readable (POLLIN) when it has ended, or has no users any more; read it to clear. */
 int fuse_file_event_fd(const struct fuse_file *file);
 
 /* The kernel let go of it: nobody can ask any more. */
