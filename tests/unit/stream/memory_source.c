@@ -89,8 +89,28 @@ static const struct source_ops memory_ops = {
 	.verdict = memory_verdict,
 };
 
-void memory_source_init(struct memory_source *m, uint64_t size, uint32_t chunk_size,
-			const struct crypt_key *key)
+static void encode(struct memory_source *m, uint32_t chunk_size, const struct crypt_key *key)
+{
+	size_t index_len = INDEX_HEADER_SIZE + m->n_chunks * DIGEST_SIZE;
+	m->index_file = calloc(1, index_len);
+	struct blob_codec *codec;
+	assert_int_equal(blob_codec_new(&codec, NULL), 0);
+	for (size_t n = 0; n < m->n_chunks; n++) {
+		uint64_t off = n * chunk_size, len = min_u64(chunk_size, m->size - off);
+		m->blobs[n] = malloc(blob_encode_bound(len));
+		assert_int_equal(blob_encode(codec, m->image + off, len, key, n % 2 ? 0 : 1,
+					     m->blobs[n], &m->blob_lens[n], NULL), 0);
+		assert_int_equal(blob_digest(codec, m->image + off, len, key,
+					     m->index_file + INDEX_HEADER_SIZE + n * DIGEST_SIZE,
+					     NULL), 0);
+	}
+	blob_codec_free(codec);
+	const uint8_t none[DIGEST_SIZE] = { 0 };
+	fidx_write_header(m->index_file, none, 0, none, m->size, chunk_size);
+	assert_int_equal(index_parse(m->index_file, index_len, &m->index, NULL), 0);
+}
+
+static void make_room(struct memory_source *m, uint64_t size, uint32_t chunk_size)
 {
 	*m = (struct memory_source){ .source.ops = &memory_ops, .size = size, .bad_chunk = -1,
 				     .gone_chunk = -1 };
@@ -101,24 +121,22 @@ void memory_source_init(struct memory_source *m, uint64_t size, uint32_t chunk_s
 	m->blobs = calloc(m->n_chunks, sizeof *m->blobs);
 	m->blob_lens = calloc(m->n_chunks, sizeof *m->blob_lens);
 	m->n_fetched = calloc(m->n_chunks, sizeof *m->n_fetched);
-	size_t index_len = INDEX_HEADER_SIZE + m->n_chunks * DIGEST_SIZE;
-	m->index_file = calloc(1, index_len);
-	struct blob_codec *codec;
-	assert_int_equal(blob_codec_new(&codec, NULL), 0);
-	for (size_t n = 0; n < m->n_chunks; n++) {
-		uint64_t off = n * chunk_size, len = min_u64(chunk_size, size - off);
-		fill(m->image + off, len, n);
-		m->blobs[n] = malloc(blob_encode_bound(len));
-		assert_int_equal(blob_encode(codec, m->image + off, len, key, n % 2 ? 0 : 1,
-					     m->blobs[n], &m->blob_lens[n], NULL), 0);
-		assert_int_equal(blob_digest(codec, m->image + off, len, key,
-					     m->index_file + INDEX_HEADER_SIZE + n * DIGEST_SIZE,
-					     NULL), 0);
-	}
-	blob_codec_free(codec);
-	const uint8_t none[DIGEST_SIZE] = { 0 };
-	fidx_write_header(m->index_file, none, 0, none, size, chunk_size);
-	assert_int_equal(index_parse(m->index_file, index_len, &m->index, NULL), 0);
+}
+
+void memory_source_init(struct memory_source *m, uint64_t size, uint32_t chunk_size,
+			const struct crypt_key *key)
+{
+	make_room(m, size, chunk_size);
+	for (size_t n = 0; n < m->n_chunks; n++)
+		fill(m->image + n * chunk_size, min_u64(chunk_size, size - n * chunk_size), n);
+	encode(m, chunk_size, key);
+}
+
+void memory_source_init_of(struct memory_source *m, const void *image, uint64_t size, uint32_t chunk_size)
+{
+	make_room(m, size, chunk_size);
+	memcpy(m->image, image, size);
+	encode(m, chunk_size, NULL);
 }
 
 void memory_source_deinit(struct memory_source *m)

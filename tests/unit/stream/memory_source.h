@@ -38,6 +38,8 @@ struct memory_source {
  */
 void memory_source_init(struct memory_source *m, uint64_t size, uint32_t chunk_size,
 			const struct crypt_key *key);
+/* The same of these bytes. */
+void memory_source_init_of(struct memory_source *m, const void *image, uint64_t size, uint32_t chunk_size);
 void memory_source_deinit(struct memory_source *m);
 
 void memory_source_hold(struct memory_source *m);
