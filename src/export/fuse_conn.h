@@ -5,6 +5,7 @@
 #include <fuse_lowlevel.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "util/err.h"
@@ -21,6 +22,7 @@ struct fuse_conn {
 	pthread_t threads[FUSE_THREADS];
 	unsigned n_threads;
 	int event_fd;
+	atomic_bool is_begun; /* the kernel's first request was answered */
 
 	pthread_mutex_t lock; /* guards all below */
 	unsigned n_users;     /* descriptors that are open now */
@@ -30,12 +32,12 @@ struct fuse_conn {
 /*
  * fuse_conn_open - serve
  *
- * @user:          of the requests: fuse_req_userdata()
+ * @conn:          embedded by what is served: it is what fuse_req_userdata() says
  * @take_fuse_fd:  taken also when it fails
  *
  * To be closed after a failure, too, when the mount is gone.
  */
-int fuse_conn_open(struct fuse_conn *conn, const struct fuse_lowlevel_ops *ops, void *user, int take_fuse_fd,
+int fuse_conn_open(struct fuse_conn *conn, const struct fuse_lowlevel_ops *ops, int take_fuse_fd,
 		   struct err *err) MUST_CHECK;
 
 /* Waits for the threads, which is until the kernel let go. */

@@ -43,7 +43,7 @@ int fuse_file_open(const struct fuse_file_options *options, struct fuse_file **r
 	};
 	fuse_reads_init(&file->reads);
 	*ret = file;
-	return fuse_conn_open(&file->conn, &fuse_serve_ops, file, options->take_fuse_fd, err);
+	return fuse_conn_open(&file->conn, &fuse_serve_ops, options->take_fuse_fd, err);
 }
 
 int fuse_file_event_fd(const struct fuse_file *file)

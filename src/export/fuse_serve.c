@@ -7,7 +7,7 @@
 /* FUSE requests on the one file there is. */
 static struct fuse_file *file_of(fuse_req_t req)
 {
-	return fuse_req_userdata(req);
+	return CONTAINER_OF(fuse_req_userdata(req), struct fuse_file, conn);
 }
 
 static void fill_attr(const struct fuse_file *file, struct stat *ret)

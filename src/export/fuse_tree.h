@@ -17,7 +17,8 @@ struct fuse_tree_options {
 	struct tree *tree;   /* lent */
 	int take_fuse_fd;    /* the connection; taken also when it fails */
 	int64_t timeout_ms;  /* deadline of one request; 0 = none */
-	void (*damaged)(void *user, const struct err *why); /* something could not be looked up; from any thread */
+	/* Something could not be looked up, each time; from any thread.  May be NULL. */
+	void (*damaged)(void *user, const struct err *why);
 	void *user;
 };
 
