@@ -22,11 +22,18 @@ struct mounted {
 	char last_damage[512];
 };
 
+#define MOUNTED_TEST(name) cmocka_unit_test_teardown(name, mounted_clean)
+
 void mounted_begin(struct mounted *m, struct tree *tree, int64_t timeout_ms);
 /* Unmounts, which must be possible, and waits for the end. */
 void mounted_end(struct mounted *m);
 /* The same while it is in use. */
 void mounted_end_lazily(struct mounted *m);
+
+/* Somebody has unmounted it. */
+void mounted_await_end(struct mounted *m);
+/* Of a test that failed; nothing else is left. */
+int mounted_clean(void **state);
 
 /* An archive in chunks of 4 KiB, from a source that does as it is told. */
 struct scene {
