@@ -549,7 +549,22 @@ static bool waits(const char *top, const void *arg)
 	return lstat(below(top, arg), &st) == 0;
 }
 
-static void who_waits_without_end_can_be_killed(void **state)
+static bool waits_for_names(const char *top, const void *arg)
+{
+	CLEANUP(closedirp) DIR *dir = opendir(below(top, "far"));
+	unsigned n = 0;
+	while (readdir(dir))
+		n++;
+	return n > 2;
+}
+
+/* Of the same name only one asks us at a time, the others wait for it. */
+static bool waits_with_others(const char *top, const void *arg)
+{
+	return waits(top, "far/f59");
+}
+
+static void are_killed_soon(bool (*look)(const char *top, const void *arg), unsigned n_held)
 {
 	struct scene scene = { .shared = NULL };
 	pid_t visitors[N_FAR];
@@ -557,8 +572,8 @@ static void who_waits_without_end_can_be_killed(void **state)
 	scene_begin(&scene, 0);
 	assert_true(visit(knows_near, scene.m.top, NULL));
 	memory_source_hold(&scene.meta);
-	start_all(&scene, waits, visitors);
-	await_held(&scene, 8);
+	start_all(&scene, look, visitors);
+	await_held(&scene, n_held);
 	int64_t begin = now_ns();
 	for (unsigned i = 1; i < N_FAR; i++)
 		assert_int_equal(kill(visitors[i], SIGKILL), 0);
@@ -569,6 +584,13 @@ static void who_waits_without_end_can_be_killed(void **state)
 	assert_true(visit(is_there_now, scene.m.top, "far/f7"));
 	mounted_end(&scene.m);
 	scene_end(&scene);
+}
+
+static void who_waits_without_end_can_be_killed(void **state)
+{
+	are_killed_soon(waits, 8);
+	are_killed_soon(waits_with_others, 1);
+	are_killed_soon(waits_for_names, 1);
 }
 
 static void on_alarm(int signal)
