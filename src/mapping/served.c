@@ -206,6 +206,19 @@ static const char *last_part(const char *name)
 	return slash ? slash + 1 : name;
 }
 
+/* A device or a path: somebody is told of it only when reads come through. */
+static int show_device(struct served *served, const struct mapping_options *options, const char *run_dir,
+		       const char *mark, struct err *err)
+{
+	struct mapping_info *info = &served->info;
+	int r = try_to_read(served, options, err);
+	if (r == 0 && options->via == VIA_NBD)
+		return served_nbd_connect(served, options, mark, err);
+	if (r == 0)
+		r = serve(served, options, run_dir, err);
+	return r < 0 ? r : keeper_show(&served->keeper, mark, &info->device, &info->partitions, err);
+}
+
 int served_show(struct served *served, const struct mapping_options *options, const char *run_dir,
 		struct err *err)
 {
@@ -216,15 +229,9 @@ int served_show(struct served *served, const struct mapping_options *options, co
 	served->backup->source->tell_user = served->user;
 	int r = options->via == VIA_TREE ? open_tree(served, options, err) : open_stream(served, options, err);
 	if (r == 0 && options->via == VIA_SOCKET)
-		return served_nbd_show(served, options, err);
-	if (r == 0)
-		r = try_to_read(served, options, err);
-	if (r == 0 && options->via == VIA_NBD)
-		return served_nbd_connect(served, options, mark, err);
-	if (r == 0)
-		r = serve(served, options, run_dir, err);
-	if (r == 0)
-		r = keeper_show(&served->keeper, mark, &info->device, &info->partitions, err);
+		r = served_nbd_show(served, options, err);
+	else if (r == 0)
+		r = show_device(served, options, run_dir, mark, err);
 	if (r == 0)
 		stream_shared_trim(options->via == VIA_TREE ? served->opened.shared : served->shared, false);
 	return r;
