@@ -7,8 +7,8 @@
 #define LOOK (BIT(REPOSITORY) | BIT(FINGERPRINT) | BIT(NS) | BIT(JSON))
 
 /* Into what archive; every command that looks into one. */
-#define INSIDE (BIT(REPOSITORY) | BIT(NS) | BIT(KEYFILE) | BIT(CHUNKS) | BIT(ALLOW_UNSIGNED) | BIT(CACHE) | \
-		BIT(READ_AHEAD) | BIT(TIMEOUT))
+#define INSIDE (BIT(REPOSITORY) | BIT(FINGERPRINT) | BIT(NS) | BIT(KEYFILE) | BIT(CHUNKS) | BIT(ALLOW_UNSIGNED) | \
+		BIT(CACHE) | BIT(READ_AHEAD) | BIT(CONNECTIONS) | BIT(TIMEOUT))
 
 const struct command commands[] = {
 	{
@@ -177,7 +177,7 @@ const struct command commands[] = {
 		.args = "SNAPSHOT ARCHIVE [PATH...]",
 		.kinds = { WORD_SNAPSHOT, WORD_TREE, WORD_INSIDE },
 		.min_args = 1,
-		.max_args = SIZE_MAX,
+		.max_args = COMMAND_MANY_ARGS,
 		.options = INSIDE | BIT(TO) | BIT(TAR),
 		.summary = "files of a file archive, to a directory or as a tar archive",
 		.help = "Takes what is at each PATH, else everything, out of the file archive ARCHIVE\n"

@@ -29,11 +29,19 @@ int inside_open(const struct options *options, const char *command, struct insid
 	*ret_paths = n_source;
 	int r = backup_open_tree(&options->repository, options->args[0], is_loose ? NULL : options->args[1],
 				 &ret->backup, why);
-	return r < 0 ? r : open_files(options, ret, &why->err);
+	if (r < 0)
+		return r;
+	ret->backup->source->tell = options->repository.say;
+	ret->backup->source->tell_user = options->repository.user;
+	return open_files(options, ret, &why->err);
 }
 
 void inside_close(struct inside *inside)
 {
+	/* What was read ahead and nobody wants any more is not waited for. */
+	opened_tree_shutdown(&inside->opened);
+	if (inside->backup)
+		source_shutdown(inside->backup->source);
 	opened_tree_close(&inside->opened);
 	backup_close(inside->backup);
 	*inside = INSIDE_NONE;

@@ -1,35 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/args.h"
-#include "cli/notify.h"
-#include "cli/output.h"
-
-static json_t *info_to_json(const struct mapping_info *info)
-{
-	json_t *json = json_pack("{s:s, s:s, s:I}", "via", mapping_via_name(info->via), "snapshot", info->snapshot,
-				 "size", (json_int_t)info->size);
-	if (json_set_name(json, "name", info->name) < 0 || json_set_name(json, "device", info->device) < 0 ||
-	    json_set_name(json, "archive", info->archive) < 0) {
-		json_decref(json);
-		return NULL;
-	}
-	return json;
-}
-
-static int print_path(const struct mapping_info *info, struct err *err)
-{
-	CLEANUP(buf_deinit) struct buf line = BUF_EMPTY;
-	int r = buf_printf(&line, err, "%s\n", info->device);
-	return r < 0 ? r : output_text(line.data, line.len, err);
-}
-
-static int print_ready(void *user, const struct mapping_info *info, struct err *err)
-{
-	const struct options *options = user;
-	int r = options->is_json ? output_json(options, info_to_json(info), err) : print_path(info, err);
-	if (r == 0 && options->is_foreground)
-		notify_ready();
-	return r;
-}
+#include "cli/ready.h"
 
 /* SNAPSHOT ARCHIVE DIR, or with --chunks INDEX DIR */
 static int take_args(const struct options *options, struct mapping_options *ret, struct err *err)
@@ -61,5 +32,5 @@ int cmd_mount(const struct options *options, struct failure *why)
 	};
 	if (take_args(&own, &mapping, &why->err) < 0)
 		return args_point_to_help("mount", &why->err);
-	return mapping_start(&mapping, print_ready, &own, why);
+	return mapping_start(&mapping, ready_print, &own, why);
 }

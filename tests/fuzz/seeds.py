@@ -208,6 +208,12 @@ def disks():
     yield ((8 << 20) + 1).to_bytes(8, "little") + mbr((0xee, 1, 16383)) + bytes(header) + 4 * entry
 
 
+def attributes():
+    named = struct.pack("<QQ", 1000, 7)
+    return (pxar.item(pxar.XATTR, b"user.a\0value") + pxar.item(pxar.ACL_USER, named)
+            + pxar.item(pxar.GROUP_OBJ, struct.pack("<Q", 5)) + pxar.item(pxar.FCAPS, bytes(20)))
+
+
 def default_list():
     return pxar.item(pxar.ACL_DEFAULT, struct.pack("<QQQQ", 7, 5, 0, 7))
 
@@ -224,6 +230,26 @@ def pxar_items():
     yield pxar.item(pxar.FILENAME, b"name\0") + pxar.link(1, b"a/b")(60)
     yield pxar.directory([(b"a", pxar.plain(b"x")), (b"b", [])])
     yield attributes() + default_list()
+
+
+def trees():
+    """Whole archives, of one stream and split."""
+    def in_one(data):
+        return struct.pack("<I", len(data)) + data
+
+    members = [(b"a", pxar.plain(b"data", attrs=attributes())), (b"d", [(b"x", pxar.plain(b"y")), (b"e", [])]),
+               (b"f", pxar.special(0o10644)), (b"l", pxar.special(0o120777, pxar.item(pxar.SYMLINK, b"d/x\0"))),
+               (b"n", pxar.special(0o20644, pxar.item(pxar.DEVICE, struct.pack("<QQ", 1, 3))))]
+    yield in_one(pxar.directory([], is_root=True))
+    yield in_one(pxar.directory(members, is_root=True, attrs=default_list()))
+    first = len(pxar.entry(0))
+    yield in_one(pxar.directory([(b"a", pxar.plain(b"z")), (b"h", pxar.link(first, b"a"))], is_root=True))
+    yield in_one(pxar.directory([(str(i).encode(), pxar.plain(b"")) for i in range(20)], is_root=True))
+    head = pxar.item(pxar.VERSION, struct.pack("<Q", 2))
+    meta = head + pxar.directory([(b"a", pxar.reference(16, 5)), (b"b", pxar.reference(37, 0))], len(head),
+                                 is_root=True)
+    payload = pxar.item(pxar.START) + pxar.item(pxar.PAYLOAD, b"hello") + pxar.item(pxar.PAYLOAD) + pxar.item(pxar.TAIL)
+    yield struct.pack("<I", len(meta)) + meta + payload
 
 
 TARGETS = {"blob": blobs, "didx": dynamic_indexes, "fidx": fixed_indexes, "h2": h2_servers, "key_file": key_files,

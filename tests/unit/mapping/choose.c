@@ -237,6 +237,22 @@ static void takes_a_file_archive_or_the_pair_it_is_kept_in(void **state)
 	}
 }
 
+static void offers_a_file_archive_once(void **state)
+{
+	static const struct {
+		const char *file, *name; /* NULL = none of its own */
+	} rows[] = {
+		{ "etc.pxar.didx", "etc.pxar" }, { "root.mpxar.didx", "root.pxar" }, { "root.ppxar.didx", NULL },
+		{ "a.img.fidx", NULL }, { "catalog.pcat1.didx", NULL }, { "index.json.blob", NULL },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char name[ARCHIVE_NAME_SIZE];
+		assert_int_equal(choose_tree_name(rows[i].file, name), rows[i].name != NULL);
+		if (rows[i].name)
+			assert_string_equal(name, rows[i].name);
+	}
+}
+
 static void every_candidate_can_be_taken(void **state)
 {
 	CLEANUP(failure_deinit) struct failure why = FAILURE_NONE;
@@ -259,6 +275,7 @@ int main(void)
 		TEST(takes_an_image_with_or_without_the_server_s_ending),
 		TEST(says_what_images_there_are_instead),
 		TEST(takes_a_file_archive_or_the_pair_it_is_kept_in),
+		TEST(offers_a_file_archive_once),
 		TEST(every_candidate_can_be_taken),
 	};
 	return cmocka_run_group_tests(tests, begin, end);
