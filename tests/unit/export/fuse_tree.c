@@ -204,6 +204,23 @@ static bool is_next(struct dirent *entry, unsigned i)
 	return must(entry && strcmp(entry->d_name, name) == 0 && entry->d_type == DT_REG, name);
 }
 
+/* Before the kernel has all of it, it asks for what was given before. */
+static bool are_some_listed_again(const char *top, const void *arg)
+{
+	CLEANUP(closedirp) DIR *dir = opendir(top);
+	long middle = -1;
+	bool is_good = must(dir && readdir(dir) && readdir(dir), "the dots");
+	for (unsigned i = 0; is_good && i < 3000; i++) {
+		if (i == 1000)
+			middle = telldir(dir);
+		is_good = is_next(readdir(dir), i);
+	}
+	seekdir(dir, middle);
+	is_good = is_good && is_next(readdir(dir), 1000);
+	rewinddir(dir);
+	return is_good && must(readdir(dir) && readdir(dir), "the dots again") && is_next(readdir(dir), 0);
+}
+
 static bool are_many_listed(const char *top, const void *arg)
 {
 	CLEANUP(closedirp) DIR *dir = opendir(top);
@@ -236,6 +253,7 @@ static void lists_a_large_directory_from_anywhere(void **state)
 	put_many(&s, N_MANY);
 	sample_finish(&s);
 	mounted_begin(&m, s.tree, 0);
+	assert_true(visit(are_some_listed_again, m.top, NULL));
 	assert_true(visit(are_many_listed_twice, m.top, NULL));
 	mounted_end(&m);
 	sample_end(&s);
@@ -580,6 +598,10 @@ static void are_killed_soon(bool (*look)(const char *top, const void *arg), unsi
 	for (unsigned i = 1; i < N_FAR; i++)
 		assert_false(visitor_wait(visitors[i]));
 	assert_true(now_ns() - begin < INT64_C(15000000000)); /* their own alarm is later */
+	/* What they had open is closed, while looks into it still wait. */
+	struct deadline until = deadline_in_ms(20000);
+	while (fuse_tree_n_users(scene.m.files) > 0 && !deadline_is_over(until))
+		(void) usleep(2000);
 	memory_source_release(&scene.meta);
 	assert_true(visit(is_there_now, scene.m.top, "far/f7"));
 	mounted_end(&scene.m);
@@ -591,6 +613,31 @@ static void who_waits_without_end_can_be_killed(void **state)
 	are_killed_soon(waits, 8);
 	are_killed_soon(waits_with_others, 1);
 	are_killed_soon(waits_for_names, 1);
+}
+
+/* Many times one after the other: at once, not when its patience is at an end. */
+static void who_is_killed_is_answered_at_once(void **state)
+{
+	struct scene scene = { .shared = NULL };
+	enum { N = 10 };
+	write_near_and_far(&scene);
+	scene_begin(&scene, 0);
+	assert_true(visit(knows_near, scene.m.top, NULL));
+	memory_source_hold(&scene.meta);
+	int64_t begin = now_ns();
+	for (unsigned i = 0; i < N; i++) {
+		char *name = NULL;
+		assert_true(asprintf(&name, "far/f%u", 5 * (i + 1)) > 0);
+		pid_t visitor = visitor_start(waits, scene.m.top, name);
+		free(name);
+		await_held(&scene, i + 1);
+		assert_int_equal(kill(visitor, SIGKILL), 0);
+		assert_false(visitor_wait(visitor));
+	}
+	assert_true(now_ns() - begin < N * INT64_C(1500000000)); /* of 2 s each */
+	memory_source_release(&scene.meta);
+	mounted_end(&scene.m);
+	scene_end(&scene);
 }
 
 static void on_alarm(int signal)
@@ -815,6 +862,7 @@ int main(void)
 		MOUNTED_TEST(a_file_whose_data_is_not_where_it_should_be_is_not_opened),
 		MOUNTED_TEST(what_is_in_memory_does_not_wait_for_what_is_not),
 		MOUNTED_TEST(who_waits_without_end_can_be_killed),
+		MOUNTED_TEST(who_is_killed_is_answered_at_once),
 		MOUNTED_TEST(a_signal_soon_after_the_question_is_no_error),
 		MOUNTED_TEST(a_signal_ends_what_waits_for_long),
 		MOUNTED_TEST(who_waits_is_told_when_all_is_shut_down),
