@@ -452,12 +452,12 @@ const struct input *tree_payload(const struct tree *tree)
 bool tree_next_extent(const struct tree *tree, const struct node *node, uint64_t off, uint64_t *ret_end)
 {
 	const struct stream *stream = tree->payload.stream;
-	uint64_t end = 0;
+	uint64_t begin = node->payload_off, end = begin + node->size;
 	*ret_end = node->size;
 	if (!stream || off >= node->size)
 		return false;
-	bool is_zero = stream_next_extent(stream, node->payload_off + off, &end);
-	*ret_end = min_u64(node->size, end - node->payload_off);
+	bool is_zero = stream_next_extent(stream, begin + off, end, &end);
+	*ret_end = end - begin;
 	return is_zero;
 }
 

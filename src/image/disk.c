@@ -104,7 +104,7 @@ static bool disk_next_extent(struct image *image, uint64_t off, uint64_t *ret_en
 		*ret_end = image->size;
 		return true;
 	}
-	bool is_zero = stream_next_extent(disk->stream, off, ret_end);
+	bool is_zero = stream_next_extent(disk->stream, off, size, ret_end);
 	if (*ret_end == size && is_zero)
 		*ret_end = image->size;
 	return is_zero;

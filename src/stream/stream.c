@@ -484,7 +484,7 @@ void stream_cancel(struct stream *stream, struct read *read)
 	todo_run(&todo);
 }
 
-bool stream_next_extent(const struct stream *stream, uint64_t off, uint64_t *ret_end)
+bool stream_next_extent(const struct stream *stream, uint64_t off, uint64_t limit, uint64_t *ret_end)
 {
 	const struct index *index = stream->options.index;
 	uint32_t n = index_find(index, off);
@@ -492,13 +492,13 @@ bool stream_next_extent(const struct stream *stream, uint64_t off, uint64_t *ret
 	bool is_zero = is_zero_chunk(stream, n, &chunk);
 	uint64_t end = chunk.off + chunk.len;
 	uint32_t stop = index->n_chunks - n > LOOK_MAX ? n + LOOK_MAX : index->n_chunks;
-	while (++n < stop) {
+	while (end < limit && ++n < stop) {
 		chunk = index_chunk(index, n);
 		if (is_zero_chunk(stream, n, &chunk) != is_zero)
 			break;
 		end = chunk.off + chunk.len;
 	}
-	*ret_end = end;
+	*ret_end = min_u64(end, limit);
 	return is_zero;
 }
 

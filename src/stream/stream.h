@@ -155,12 +155,14 @@ void stream_shutdown(struct stream *stream);
 /*
  * stream_next_extent - how far it goes on like this from @off
  *
+ * @limit:  behind @off; no chunk is looked at that begins there or later
+ *
  * Of a dynamic index only the longest chunks are known to be zeros: what cuts a stream where its bytes say
  * so, cuts zeros only where a chunk may not be longer.
  *
  * Returns: true: bytes known to be zero without a fetch, false: data; *ret_end is where that ends, or where a
  * long one was looked at no further: the next call may say the same again
  */
-bool stream_next_extent(const struct stream *stream, uint64_t off, uint64_t *ret_end);
+bool stream_next_extent(const struct stream *stream, uint64_t off, uint64_t limit, uint64_t *ret_end);
 
 void stream_get_stats(struct stream *stream, struct stream_stats *ret);

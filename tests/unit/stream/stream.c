@@ -206,9 +206,9 @@ static void knows_the_longest_chunks_of_a_dynamic_index_as_zeros(void **state)
 	struct stream_options options = { .source = &s.memory.source, .index = &index };
 	stream_close(s.stream);
 	assert_int_equal(stream_open(s.shared, &options, &s.stream, NULL), 0);
-	assert_false(stream_next_extent(s.stream, 5, &end_of));
+	assert_false(stream_next_extent(s.stream, 5, SIZE, &end_of));
 	assert_int_equal(end_of, CHUNK);
-	assert_true(stream_next_extent(s.stream, CHUNK, &end_of));
+	assert_true(stream_next_extent(s.stream, CHUNK, SIZE, &end_of));
 	assert_int_equal(end_of, 2 * CHUNK);
 	read_right(&s, 0, 8 * CHUNK);
 	read_right(&s, SIZE - TAIL, TAIL);
@@ -223,13 +223,15 @@ static void knows_where_the_zeros_are(void **state)
 	struct scene s;
 	begin(&s);
 	uint64_t end_off;
-	assert_false(stream_next_extent(s.stream, 5, &end_off));
+	assert_false(stream_next_extent(s.stream, 5, SIZE, &end_off));
 	assert_int_equal(end_off, CHUNK);
-	assert_true(stream_next_extent(s.stream, CHUNK + 1, &end_off));
+	assert_true(stream_next_extent(s.stream, CHUNK + 1, SIZE, &end_off));
 	assert_int_equal(end_off, 2 * CHUNK);
-	assert_false(stream_next_extent(s.stream, 2 * CHUNK, &end_off));
+	assert_false(stream_next_extent(s.stream, 2 * CHUNK, SIZE, &end_off));
 	assert_int_equal(end_off, 4 * CHUNK);
-	assert_false(stream_next_extent(s.stream, SIZE - 1, &end_off));
+	assert_false(stream_next_extent(s.stream, 2 * CHUNK, 3 * CHUNK - 1, &end_off));
+	assert_int_equal(end_off, 3 * CHUNK - 1);
+	assert_false(stream_next_extent(s.stream, SIZE - 1, SIZE, &end_off));
 	assert_int_equal(end_off, SIZE);
 	end(&s);
 }
