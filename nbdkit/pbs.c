@@ -257,4 +257,5 @@ static struct nbdkit_plugin plugin = {
 	.block_size = plugin_block_size,
 };
 
+struct nbdkit_plugin *plugin_init(void);
 NBDKIT_REGISTER_PLUGIN(plugin)
