@@ -19,7 +19,9 @@
 /*
  * The kernel has scanned for partitions when LOOP_CONFIGURE returned, or when an NBD device was opened, if it knows
  * the kind of table; what it found is in sysfs.  Where it found nothing, libblkid reads the table and each partition is added by
- * BLKPG.  The table comes out of a backup: whatever it says, a partition lies inside the device.
+ * BLKPG.  The table comes out of a backup: whatever it says, a partition lies inside the device.  The kernel is not as careful
+ * (a GPT entry that ends before it begins becomes a partition of 2^64 bytes, on Linux 6.1): what it adds and should not is
+ * taken away again.
  */
 #define PARTITIONS_MAX 255 /* minor numbers the kernel gives one device at most */
 #define SECTOR	       512
@@ -44,6 +46,51 @@ static bool find_partition(const struct block *block, int number, dev_t *ret)
 	return true;
 }
 
+static uint64_t size_of(const struct block *block)
+{
+	uint64_t size = 0;
+	return ioctl(block->fd, BLKGETSIZE64, &size) < 0 ? 0 : size;
+}
+
+static int change_partition(const struct block *block, int op, int number, uint64_t start, uint64_t len)
+{
+	struct blkpg_partition partition = {
+		.start = (long long)start,
+		.length = (long long)len,
+		.pno = number,
+	};
+	struct blkpg_ioctl_arg arg = {
+		.op = op,
+		.datalen = sizeof partition,
+		.data = &partition,
+	};
+	return ioctl(block->fd, BLKPG, &arg) < 0 ? -errno : 0;
+}
+
+/* In sectors; false: there is none of that number. */
+static bool find_extent(const struct block *block, int number, uint64_t *ret_start, uint64_t *ret_len)
+{
+	uint64_t *const values[] = { ret_start, ret_len };
+	static const char *const names[] = { "start", "size" };
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		char path[128];
+		(void) snprintf(path, sizeof path, "/sys/block/%s/%sp%d/%s", block->name, block->name, number,
+				names[i]);
+		CLEANUP(fclosep) FILE *file = fopen(path, "re");
+		if (!file || fscanf(file, "%" SCNu64, values[i]) != 1)
+			return false;
+	}
+	return true;
+}
+
+static void remove_what_lies_outside(const struct block *block)
+{
+	uint64_t start, len, sectors = size_of(block) / SECTOR;
+	for (int number = 1; number <= PARTITIONS_MAX; number++)
+		if (find_extent(block, number, &start, &len) && (start >= sectors || len > sectors - start))
+			(void) change_partition(block, BLKPG_DEL_PARTITION, number, 0, 0);
+}
+
 static int list_partitions(const struct block *block, struct strv *ret, struct err *err)
 {
 	for (int number = 1; number <= PARTITIONS_MAX; number++) {
@@ -62,27 +109,6 @@ static int list_partitions(const struct block *block, struct strv *ret, struct e
 	return 0;
 }
 
-static uint64_t size_of(const struct block *block)
-{
-	uint64_t size = 0;
-	return ioctl(block->fd, BLKGETSIZE64, &size) < 0 ? 0 : size;
-}
-
-static void add_partition(const struct block *block, int number, uint64_t start, uint64_t len)
-{
-	struct blkpg_partition partition = {
-		.start = (long long)start,
-		.length = (long long)len,
-		.pno = number,
-	};
-	struct blkpg_ioctl_arg arg = {
-		.op = BLKPG_ADD_PARTITION,
-		.datalen = sizeof partition,
-		.data = &partition,
-	};
-	(void) ioctl(block->fd, BLKPG, &arg); /* one that overlaps another is refused: as it should be */
-}
-
 static void add_entry(const struct block *block, blkid_partition one, uint64_t size)
 {
 	int number = blkid_partition_get_partno(one);
@@ -96,7 +122,8 @@ static void add_entry(const struct block *block, blkid_partition one, uint64_t s
 	uint64_t bytes = len * SECTOR;
 	if (blkid_partition_is_extended(one) && bytes > EXTENDED_SIZE)
 		bytes = EXTENDED_SIZE;
-	add_partition(block, number, (uint64_t)start * SECTOR, bytes);
+	/* One that overlaps another is refused: as it should be. */
+	(void) change_partition(block, BLKPG_ADD_PARTITION, number, (uint64_t)start * SECTOR, bytes);
 }
 
 /* Extended ones last: a logical one may begin in their second sector, and is worth more than they are. */
@@ -131,6 +158,7 @@ static void scan(const struct block *block)
 int block_add_partitions(int fd, const char *path, struct strv *ret, struct err *err)
 {
 	const struct block block = { fd, path, path + strlen("/dev/") };
+	remove_what_lies_outside(&block);
 	int r = list_partitions(&block, ret, err);
 	if (r < 0 || ret->n)
 		return r;

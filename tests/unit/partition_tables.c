@@ -202,7 +202,8 @@ const struct table_row table_rows[] = {
 	{ "GPT", a_gpt, "1:34+2014 4:4096+1 128:8192+8159" },
 	{ "GPT, second copy", a_gpt_whose_first_copy_is_damaged, "1:34+2014 4:4096+1 128:8192+8159" },
 	{ "GPT, no copy", a_gpt_with_both_copies_damaged, "" },
-	{ "GPT, out of range", a_gpt_with_entries_out_of_its_range, "1:64+64" },
+	{ "GPT, out of range", a_gpt_with_entries_out_of_its_range, "1:64+64", NULL,
+	  "1:64+64 2:1+33 3:8192+8192" },
 	{ "GPT, endless", a_gpt_that_says_it_has_endless_entries, "" },
 	{ "GPT, larger disk", a_gpt_for_a_larger_disk, "" },
 };

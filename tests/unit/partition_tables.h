@@ -13,6 +13,7 @@ struct table_row {
 	void (*fill)(uint8_t *disk); /* a disk of N_SECTORS; its sectors are different ones */
 	const char *partitions;	     /* "1:64+64 …": number, first sector, sectors of each */
 	const char *without_extended; /* the same without those that only hold others; NULL = no difference */
+	const char *by_kernel; /* what a kernel finds that takes a table less exactly than libblkid; NULL = the same */
 };
 
 extern const struct table_row table_rows[];

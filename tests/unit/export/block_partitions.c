@@ -53,7 +53,8 @@ static void show(void (*fill)(uint8_t *disk), char *ret, size_t len)
 			continue; /* the kernel goes round a circle until it has no more numbers */
 		last_start = start;
 		assert_memory_equal(path, loop.path, strlen(loop.path));
-		assert_true(start < N_SECTORS && sectors <= N_SECTORS - start && sectors > 0);
+		if (start >= N_SECTORS || sectors > N_SECTORS - start || sectors == 0)
+			fail_msg("%s: %u+%u is outside of the disk", path, (unsigned)start, (unsigned)sectors);
 		assert_true(same_bytes(path, start));
 		assert_int_equal(number_of(&loop, path, "ro"), 1);
 		(void) snprintf(ret + have, len - have, "%s%s:%u+%u", have ? " " : "",
@@ -64,10 +65,11 @@ static void show(void (*fill)(uint8_t *disk), char *ret, size_t len)
 static void shows_the_partitions_of_tables_good_and_bad(void **state)
 {
 	for (size_t i = 0; i < n_table_rows; i++) {
+		const struct table_row *row = &table_rows[i];
 		char shown[4096];
-		show(table_rows[i].fill, shown, sizeof shown);
-		if (strcmp(shown, table_rows[i].partitions) != 0)
-			fail_msg("%s: '%s', not '%s'", table_rows[i].name, shown, table_rows[i].partitions);
+		show(row->fill, shown, sizeof shown);
+		if (strcmp(shown, row->partitions) != 0 && (!row->by_kernel || strcmp(shown, row->by_kernel) != 0))
+			fail_msg("%s: '%s', not '%s'", row->name, shown, row->partitions);
 	}
 }
 
