@@ -114,6 +114,7 @@ static void another_socket_of_the_same_name_is_not_removed(void **state)
 	assert_int_equal(nbd_listen_path(in_dir("s"), &path, &fd, NULL), 0);
 	(void) unlink(in_dir("s"));
 	CLEANUP(closep) int keeps_inode = open(in_dir("x"), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	assert_true(keeps_inode >= 0);
 	assert_int_equal(nbd_listen_path(in_dir("s"), &other, &other_fd, NULL), 0);
 	nbd_path_remove(&path);
 	assert_true(is_there(in_dir("s")));
