@@ -62,8 +62,7 @@ const struct option_row option_rows[N_OPTIONS] = {
 	[OPT_VERSION] = { "version", 0, NULL, NULL, "version, and what is built in" },
 };
 
-#define UNKNOWN		N_OPTIONS
-#define CONNECTIONS_MAX 16
+#define UNKNOWN N_OPTIONS
 
 /* An option as it was typed. */
 struct given {

@@ -10,6 +10,8 @@
 #include "source/source.h"
 #include "util/failure.h"
 
+#define CONNECTIONS_MAX 16 /* to one server */
+
 /* Where to look and how to get in: the options that several commands share. */
 struct repository_options {
 	const char *const *repositories; /* as given, the first is asked first; none: PBS_REPOSITORY */
@@ -17,7 +19,7 @@ struct repository_options {
 	const char *ns;	      /* NULL: PBS_NAMESPACE, else the root */
 	const char *keyfile;  /* NULL: the default key file, where there is one */
 	const char *fingerprint; /* of a server's certificate; NULL: PBS_FINGERPRINT, else as pbs_login.h has it */
-	unsigned n_connections;	 /* to a server; 0 = 1 */
+	unsigned n_connections;	 /* to a server, CONNECTIONS_MAX at most; 0 = 1 */
 	int64_t timeout_ms;	 /* of one answer of a server during set-up; 0 = the default */
 	bool never_asks;      /* nothing on the terminal: as if there were none */
 	const char *chunks;   /* --chunks: the "snapshot" is an index file */

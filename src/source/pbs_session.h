@@ -11,7 +11,7 @@ struct pbs_index {
 	uint8_t csum[DIGEST_SIZE]; /* of the whole file: it must not have changed */
 };
 
-#define PBS_INDEXES_MAX 8
+#define PBS_INDEXES_MAX 64 /* more than a machine has disks */
 
 /* What a session is about; the same for all connections of a source. */
 struct pbs_reader {
