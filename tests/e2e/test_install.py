@@ -42,7 +42,7 @@ def test_program_manual_and_rule_are_installed(s, tree):
     program = found(tree, "bin/pbsmap")
     assert stat.S_IMODE(os.stat(program).st_mode) == 0o755
     assert s.run(program, "--version").out.startswith("pbsmap ")
-    has_plugin = os.path.exists(os.path.join(BUILD, "src", "nbdkit"))
+    has_plugin = os.path.exists(os.path.join(BUILD, "src", "nbdkit", "nbdkit-pbs-plugin.so"))
     for page in os.listdir(os.path.join(TOP, "docs", "man")):
         if has_plugin or not page.startswith("nbdkit-"):
             found(tree, f"man1/{page}")
