@@ -170,6 +170,8 @@ static int check_answers(const char *device, struct err *err)
 	ssize_t n = pread(fd, sector, sizeof sector, 0);
 	if (n < 0 && errno != EIO)
 		return err_errno(err, -errno, "%s does not answer", device);
+	if (n == 0) /* no image is empty */
+		return err_set(err, -ENODEV, "%s is there, but empty: the kernel did not take its size", device);
 	return 0;
 }
 
