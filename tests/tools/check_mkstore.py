@@ -5,8 +5,6 @@
 Nothing of src/ is used: libzstd and libcrypto are called directly, the rest is Python.
     check_mkstore.py MKSTORE
 """
-import ctypes
-import ctypes.util
 import glob
 import hashlib
 import hmac
@@ -19,17 +17,15 @@ import subprocess
 import sys
 import tempfile
 import unittest
-import zlib
+
+import pxar
+from stored import ENCRYPTED, ENCRYPTED_ZSTD, PLAIN, ZSTD, Archive, Stream, decode
 
 MKSTORE = None
 SNAPSHOT = "vm/100/2026-01-02T03:04:05Z"
 CHUNK = 4 << 20
 BACKUP = 34
 
-PLAIN = bytes.fromhex("42ab3807be8370a1")
-ZSTD = bytes.fromhex("31b958426fb6a37f")
-ENCRYPTED = bytes.fromhex("7b6785be222d4cf0")
-ENCRYPTED_ZSTD = bytes.fromhex("e6591bbf0bbfd80b")
 FIXED_INDEX = bytes.fromhex("2f7f41ed91fd0fcd")
 
 KEY = bytes(range(32))
@@ -37,50 +33,6 @@ ID_KEY = hashlib.pbkdf2_hmac("sha256", KEY, b"_id_key", 10)
 FINGERPRINT = hashlib.sha256(hashlib.sha256(b"Proxmox Backup Encryption Key Fingerprint").digest() + ID_KEY).digest()
 KEY_FILE = {"kdf": None, "created": "2024-01-02T03:04:05Z", "modified": "2024-01-02T03:04:05Z",
             "data": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}
-
-zstd = ctypes.CDLL(ctypes.util.find_library("zstd"))
-zstd.ZSTD_decompress.restype = ctypes.c_size_t
-zstd.ZSTD_decompress.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
-zstd.ZSTD_isError.argtypes = [ctypes.c_size_t]
-crypto = ctypes.CDLL(ctypes.util.find_library("crypto"))
-crypto.EVP_CIPHER_CTX_new.restype = ctypes.c_void_p
-crypto.EVP_aes_256_gcm.restype = ctypes.c_void_p
-SET_IV_LENGTH, SET_TAG = 0x9, 0x11
-
-
-def decompress(data, longest):
-    out = ctypes.create_string_buffer(longest)
-    n = zstd.ZSTD_decompress(out, longest, data, len(data))
-    assert not zstd.ZSTD_isError(n), "zstd"
-    return out.raw[:n]
-
-
-def decrypt(iv, tag, data):
-    context = ctypes.c_void_p(crypto.EVP_CIPHER_CTX_new())
-    out = ctypes.create_string_buffer(len(data) + 16)
-    n = ctypes.c_int()
-    cipher = ctypes.c_void_p(crypto.EVP_aes_256_gcm())
-    assert crypto.EVP_DecryptInit_ex(context, cipher, None, None, None) == 1
-    assert crypto.EVP_CIPHER_CTX_ctrl(context, SET_IV_LENGTH, 16, None) == 1
-    assert crypto.EVP_DecryptInit_ex(context, None, None, KEY, iv) == 1
-    assert crypto.EVP_DecryptUpdate(context, out, ctypes.byref(n), data, len(data)) == 1
-    assert crypto.EVP_CIPHER_CTX_ctrl(context, SET_TAG, 16, tag) == 1
-    assert crypto.EVP_DecryptFinal_ex(context, ctypes.create_string_buffer(16), ctypes.byref(n)) == 1, "tag"
-    crypto.EVP_CIPHER_CTX_free(context)
-    return out.raw[:len(data)]
-
-
-def decode(raw, longest=CHUNK):
-    """(magic, payload) of a blob."""
-    magic, crc = raw[:8], struct.unpack("<I", raw[8:12])[0]
-    body = raw[44:] if magic in (ENCRYPTED, ENCRYPTED_ZSTD) else raw[12:]
-    assert zlib.crc32(body) == crc, "crc32"
-    if magic in (ENCRYPTED, ENCRYPTED_ZSTD):
-        body = decrypt(raw[12:28], raw[28:44], body)
-    if magic in (ZSTD, ENCRYPTED_ZSTD):
-        body = decompress(body, longest)
-    return magic, body
-
 
 def read(*names):
     with open(os.path.join(*names), "rb") as file:
@@ -144,7 +96,7 @@ class Mkstore(unittest.TestCase):
         data = b""
         for digest in digests:
             name = digest.hex()
-            magic, payload = decode(read(self.store, ".chunks", name[:4], name))
+            magic, payload = decode(read(self.store, ".chunks", name[:4], name), key=KEY)
             self.assertIn(magic, magics)
             self.assertEqual(hashlib.sha256(payload + key).hexdigest(), name)
             data += payload
@@ -158,7 +110,7 @@ class Mkstore(unittest.TestCase):
         data, csum = self.read_back(magics, key, chunk_size)
         self.assertEqual(data, image)
         conf = read(self.store, SNAPSHOT, "qemu-server.conf.blob")
-        self.assertEqual(decode(conf)[1], read(self.path("vm.conf")))
+        self.assertEqual(decode(conf, key=KEY)[1], read(self.path("vm.conf")))
         manifest = self.manifest()
         self.assertEqual((manifest["backup-type"], manifest["backup-id"], manifest["backup-time"]),
                          ("vm", "100", 1767323045))
@@ -233,6 +185,42 @@ class Mkstore(unittest.TestCase):
         for name in {digest.hex() for digest in digests}:
             self.assertEqual(hashlib.sha256(decode(read(self.store, ".chunks", name[:4], name))[1]).hexdigest(), name)
 
+    def walk(self, archive, data, directory, path=b""):
+        """Yields (path, SHA-256) of all files; checks what tables say."""
+        members = archive.members(directory)
+        for (pos, size, name_hash), end in zip(members, [row[0] for row in members[1:]] + [None]):
+            name, entry = archive.name(pos)
+            self.assertEqual(pxar.siphash(name), name_hash)
+            if archive.is_directory(entry):
+                self.assertIn(end, (pos + size, None))
+                yield from self.walk(archive, data, (entry, pos + size), path + name + b"/")
+                continue
+            is_elsewhere, off, length = archive.content(entry)
+            self.assertEqual(is_elsewhere, data is not archive.stream)
+            self.assertIn(end, (pos + size - (length if is_elsewhere else 0), None))
+            self.assertEqual(struct.unpack("<QQ", data.read(off - 16, 16)), (pxar.PAYLOAD, length + 16))
+            yield path + name, length, hashlib.sha256(data.read(off, length)).digest()
+
+    def test_synthetic_file_archives(self):
+        self.run_mkstore("--chunk-size", "64K", "--synthetic-tree", "2500:16M", self.store, SNAPSHOT, "one.pxar",
+                         "split.mpxar")
+        one, split = (Archive(self.store, f"{SNAPSHOT}/{name}.didx") for name in ("one.pxar", "split.mpxar"))
+        payload = Stream(self.store, f"{SNAPSHOT}/split.ppxar.didx")
+        files = list(self.walk(one, one.stream, one.root()))
+        self.assertEqual(files, list(self.walk(split, payload, split.root())))
+        self.assertEqual([row[:2] for row in files[-2:]], [(b"large/one", 4 << 20), (b"large/two", 1 << 20)])
+        self.assertEqual(len({data for _, _, data in files}), 2502)
+        self.assertLess(abs(sum(length for _, length, _ in files) - (16 << 20)), 1 << 18)
+        self.assertEqual(self.manifest()["files"], [
+            {"filename": name, "size": stream.size, "csum": hashlib.sha256(stream.table).hexdigest(),
+             "crypt-mode": "none"}
+            for name, stream in (("one.pxar.didx", one.stream), ("split.mpxar.didx", split.stream),
+                                 ("split.ppxar.didx", payload))])
+        for stream in (one.stream, payload):  # large files are in chunks of their own
+            lengths = [end - start for start, end in zip([0] + stream.ends, stream.ends)]
+            self.assertEqual(lengths.count(64 << 10), 80)
+            self.assertLess(max(lengths), 128 << 10)
+
     def test_an_unfinished_snapshot_has_no_manifest(self):
         self.run_mkstore("--unfinished", "--synthetic", "4M:zero", self.store, SNAPSHOT, "disk.img")
         self.assertEqual(os.listdir(os.path.join(self.store, SNAPSHOT)), ["disk.img.fidx"])
@@ -254,6 +242,9 @@ class Mkstore(unittest.TestCase):
                       [self.store, SNAPSHOT + "x", image], ["--sign-only", self.store, SNAPSHOT, image],
                       ["--ns", "a//b", self.store, SNAPSHOT, image], ["--level", "0", self.store, SNAPSHOT, image],
                       [self.store, "vm/1", f"disk.img={self.path('missing')}"], [self.store, SNAPSHOT],
+                      ["--synthetic-tree", "0:1M", self.store, "vm/4", "one.pxar"],
+                      ["--synthetic-tree", "1:4M", self.store, "vm/4", "one.pxar"],
+                      ["--synthetic-tree", "10:1M", self.store, "vm/5", "one.ppxar"],
                       ["--synthetic", "0", self.store, "vm/2", "disk.img"],
                       ["--index-only", "5M", self.store, "vm/3", "disk.img"]):
             self.assertTrue(self.run_mkstore(*words, status=1).stderr.startswith("mkstore: "), words)

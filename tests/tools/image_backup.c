@@ -49,7 +49,7 @@ struct job_state {
 struct worker {
 	struct job_state *state;
 	struct blob_codec *codec;
-	uint8_t *data, *raw;
+	uint8_t *data;
 	pthread_t thread;
 };
 
@@ -67,7 +67,6 @@ static void worker_deinit(struct worker *w)
 {
 	blob_codec_free(w->codec);
 	free(w->data);
-	free(w->raw);
 }
 
 static int worker_init(struct worker *w, struct job_state *s, struct err *err)
@@ -75,8 +74,7 @@ static int worker_init(struct worker *w, struct job_state *s, struct err *err)
 	size_t chunk_size = s->options->chunk_size;
 	*w = (struct worker){ .state = s };
 	w->data = malloc(chunk_size);
-	w->raw = malloc(blob_encode_bound(chunk_size));
-	int r = w->data && w->raw ? 0 : err_set(err, -ENOMEM, "no memory for a chunk");
+	int r = w->data ? 0 : err_set(err, -ENOMEM, "no memory for a chunk");
 	if (r == 0)
 		r = blob_codec_new(&w->codec, err);
 	if (r < 0)
@@ -84,23 +82,36 @@ static int worker_init(struct worker *w, struct job_state *s, struct err *err)
 	return r;
 }
 
+int image_backup_put_chunk(const struct image_backup_options *o, struct blob_codec *codec,
+			   const uint8_t digest[static DIGEST_SIZE], const uint8_t *data, size_t len,
+			   size_t *ret_raw_len, struct err *err)
+{
+	*ret_raw_len = 0;
+	if (store_has_chunk(o->store, digest))
+		return 0;
+	CLEANUP(freep) uint8_t *raw = malloc(blob_encode_bound(len));
+	if (!raw)
+		return err_set(err, -ENOMEM, "no memory for a chunk");
+	size_t raw_len = 0;
+	int r = blob_encode(codec, data, len, o->key, o->level, raw, &raw_len, err);
+	if (r == 0)
+		r = store_put_chunk(o->store, digest, raw, raw_len, err);
+	if (r == 0)
+		*ret_raw_len = raw_len;
+	return r < 0 ? r : 0;
+}
+
 static int put_data(struct worker *w, const uint8_t digest[static DIGEST_SIZE], size_t len,
 		    struct err *err)
 {
 	struct job_state *s = w->state;
-	const struct image_backup_options *o = s->options;
-	if (store_has_chunk(o->store, digest))
-		return 0;
 	size_t raw_len = 0;
-	int r = blob_encode(w->codec, w->data, len, o->key, o->level, w->raw, &raw_len, err);
-	if (r < 0)
-		return r;
-	r = store_put_chunk(o->store, digest, w->raw, raw_len, err);
-	if (r == 0) {
+	int r = image_backup_put_chunk(s->options, w->codec, digest, w->data, len, &raw_len, err);
+	if (r == 0 && raw_len > 0) {
 		atomic_fetch_add(&s->n_written, 1);
 		atomic_fetch_add(&s->written_bytes, raw_len);
 	}
-	return r < 0 ? r : 0;
+	return r;
 }
 
 /* A whole chunk of zeros; the first one is stored, by whoever comes first. */

@@ -5,6 +5,7 @@
 
 #include "crypto/crypt_key.h"
 #include "crypto/sha256.h"
+#include "format/blob.h"
 #include "store.h"
 #include "synthetic.h"
 #include "util/err.h"
@@ -49,3 +50,14 @@ struct image_backup_stats {
 int image_backup(const struct image_backup_options *options, const struct image_input *input,
 		 uint8_t ret_csum[static DIGEST_SIZE], struct image_backup_stats *ret_stats,
 		 struct err *err) MUST_CHECK;
+
+/**
+ * image_backup_put_chunk - encode a chunk and store it, unless there is one of its digest
+ *
+ * @ret_raw_len:  bytes as stored; 0 = it was there
+ *
+ * Threads: any number, with a codec each
+ */
+int image_backup_put_chunk(const struct image_backup_options *o, struct blob_codec *codec,
+			   const uint8_t digest[static DIGEST_SIZE], const uint8_t *data, size_t len,
+			   size_t *ret_raw_len, struct err *err) MUST_CHECK;

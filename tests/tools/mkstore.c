@@ -24,6 +24,7 @@
 #include "image_backup.h"
 #include "store.h"
 #include "synthetic.h"
+#include "tree_backup.h"
 #include "util/bytes.h"
 #include "util/file.h"
 #include "util/secret.h"
@@ -34,7 +35,8 @@ static const char usage[] =
 "\n"
 "Backs up FILEs as a snapshot of a datastore directory, which is made when it is missing.\n"
 "SNAPSHOT is vm/100/2026-01-02T03:04:05Z, or vm/100: then the time is --time, or now.\n"
-"ARCHIVE.img becomes a fixed index, everything else a blob. Prints the snapshot's full name.\n"
+"ARCHIVE.img becomes a fixed index, everything else a blob; file archives are made up.\n"
+"Prints the snapshot's full name.\n"
 "\n"
 "  --ns NS            namespace, made when it is missing\n"
 "  --time TIME        seconds since 1970, or 2026-01-02T03:04:05Z\n"
@@ -42,11 +44,14 @@ static const char usage[] =
 "  --sign-only        sign with the key, do not encrypt\n"
 "  --level N          zstd level, default 1 as the client has it\n"
 "  --plain            do not compress\n"
-"  --chunk-size SIZE  of images, default 4M\n"
+"  --chunk-size SIZE  default 4M; in file archives about that\n"
 "  --synthetic SIZE[:compressible|random|zero]\n"
 "                     ARCHIVE.img (no =FILE) has content made from its offsets\n"
 "  --index-only SIZE  ARCHIVE.img (no =FILE) is mostly zeros, with a few chunks of data\n"
 "                     that come again and again: 16T take a moment\n"
+"  --synthetic-tree FILES:SIZE\n"
+"                     ARCHIVE.pxar, or ARCHIVE.mpxar with its .ppxar (no =FILE), has FILES files\n"
+"                     of SIZE bytes together: what files is said in tests/tools/tree_backup.h\n"
 "  --lazy             make only the chunk directories that are needed, not all 65536\n"
 "  --unfinished       leave out the manifest, as a backup that broke off\n";
 
@@ -61,6 +66,7 @@ struct options {
 	enum image_input_kind input_kind; /* of archives without "=FILE" */
 	bool has_made_input;
 	struct synthetic synthetic;
+	struct tree_shape tree; /* no files = not given */
 	const char *datastore, *snapshot;
 	char **archives; /* ends with NULL */
 };
@@ -220,13 +226,9 @@ static void say_stats(const char *name, uint64_t size, const struct image_backup
 		       written_text);
 }
 
-static int back_up_image(struct session *s, const char *name, const char *path, struct err *err)
+static struct image_backup_options backup_options(const struct session *s, const char *name)
 {
-	struct image_input input;
-	int r = open_input(s->options, path, &input, err);
-	if (r < 0)
-		return r;
-	struct image_backup_options options = {
+	return (struct image_backup_options){
 		.store = &s->store,
 		.snapshot_fd = s->snapshot_fd,
 		.name = name,
@@ -235,6 +237,15 @@ static int back_up_image(struct session *s, const char *name, const char *path, 
 		.level = s->options->level,
 		.key = encrypting_key(s),
 	};
+}
+
+static int back_up_image(struct session *s, const char *name, const char *path, struct err *err)
+{
+	struct image_input input;
+	int r = open_input(s->options, path, &input, err);
+	if (r < 0)
+		return r;
+	struct image_backup_options options = backup_options(s, name);
 	struct image_backup_stats stats;
 	uint8_t csum[DIGEST_SIZE];
 	r = image_backup(&options, &input, csum, &stats, err);
@@ -243,6 +254,38 @@ static int back_up_image(struct session *s, const char *name, const char *path, 
 		return r;
 	say_stats(name, input.size, &stats);
 	return add_file(s, name, input.size, csum, err);
+}
+
+static int add_tree_part(struct session *s, const char *name, const struct tree_part *part, struct err *err)
+{
+	say_stats(name, part->size, &part->stats);
+	return add_file(s, name, part->size, part->csum, err);
+}
+
+/* @name: "root.pxar.didx", or "root.mpxar.didx" with its data in "root.ppxar.didx" */
+static int make_tree(struct session *s, const char *name, struct err *err)
+{
+	char split_name[ARCHIVE_NAME_SIZE], payload_name[ARCHIVE_NAME_SIZE];
+	int r = archive_pxar_name(name, "mpxar", split_name, err);
+	if (r == 0)
+		r = archive_pxar_name(name, "ppxar", payload_name, err);
+	if (r < 0)
+		return r;
+	if (strcmp(name, payload_name) == 0)
+		return err_set(err, -EINVAL, "%s comes with its .mpxar", name);
+	bool is_split = strcmp(name, split_name) == 0;
+	struct image_backup_options options = backup_options(s, name);
+	struct tree_part meta, payload;
+	r = tree_backup(&options, is_split ? payload_name : NULL, &s->options->tree, &meta, &payload, err);
+	if (r == 0)
+		r = add_tree_part(s, name, &meta, err);
+	return r == 0 && is_split ? add_tree_part(s, payload_name, &payload, err) : r;
+}
+
+/* Can this be made without a file? */
+static bool is_made_up(const struct options *o, enum archive_kind kind)
+{
+	return (kind == ARCHIVE_IMAGE && o->has_made_input) || (kind == ARCHIVE_PXAR && o->tree.n_files);
 }
 
 /* "drive-scsi0.img=/tmp/disk.raw", or "drive-scsi0.img" where the content is made up */
@@ -256,14 +299,16 @@ static int back_up_archive(struct session *s, char *arg, struct err *err)
 	if (r < 0)
 		return r;
 	enum archive_kind kind = archive_kind_of(name);
-	if (!path && (kind != ARCHIVE_IMAGE || !s->options->has_made_input))
+	if (!path && !is_made_up(s->options, kind))
 		return err_set(err, -EINVAL, "%s needs =FILE", arg);
 	if (kind == ARCHIVE_IMAGE)
 		r = back_up_image(s, name, path, err);
 	else if (kind == ARCHIVE_BLOB)
 		r = back_up_blob(s, name, path, err);
+	else if (kind == ARCHIVE_PXAR && !path)
+		r = make_tree(s, name, err);
 	else
-		r = err_set(err, -EINVAL, "only images and blobs can be made");
+		r = err_set(err, -EINVAL, "only images and blobs can be made of a file");
 	return r < 0 ? err_while(err, r, "backing up %s", arg) : 0;
 }
 
@@ -345,6 +390,7 @@ enum option_id {
 	OPT_CHUNK_SIZE,
 	OPT_SYNTHETIC,
 	OPT_INDEX_ONLY,
+	OPT_SYNTHETIC_TREE,
 	OPT_LAZY,
 	OPT_UNFINISHED,
 	OPT_HELP,
@@ -360,6 +406,7 @@ static const struct option long_options[] = {
 	{ "chunk-size", required_argument, NULL, OPT_CHUNK_SIZE },
 	{ "synthetic", required_argument, NULL, OPT_SYNTHETIC },
 	{ "index-only", required_argument, NULL, OPT_INDEX_ONLY },
+	{ "synthetic-tree", required_argument, NULL, OPT_SYNTHETIC_TREE },
 	{ "lazy", no_argument, NULL, OPT_LAZY },
 	{ "unfinished", no_argument, NULL, OPT_UNFINISHED },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -396,6 +443,8 @@ static int parse_option(struct options *o, int id, const char *value, struct err
 		o->has_made_input = true;
 		o->input_kind = INPUT_INDEX_ONLY;
 		return size_parse(value, &o->synthetic.size, err);
+	case OPT_SYNTHETIC_TREE:
+		return tree_shape_parse(value, &o->tree, err);
 	case OPT_LAZY:
 		o->layout = STORE_LAZY;
 		return 0;

@@ -28,9 +28,14 @@ static void add_u64(struct buf *to, uint64_t v)
 	MUST(buf_add(to, raw, sizeof raw, NULL) == 0);
 }
 
+static uint64_t meta_pos(const struct pxar_writer *w)
+{
+	return w->meta_taken + w->meta.len;
+}
+
 uint64_t pxar_writer_item(struct pxar_writer *w, uint64_t type, const void *content, size_t len)
 {
-	uint64_t pos = w->meta.len;
+	uint64_t pos = meta_pos(w);
 	add_header(&w->meta, type, len);
 	if (len)
 		MUST(buf_add(&w->meta, content, len, NULL) == 0);
@@ -68,7 +73,7 @@ static void end_member(struct pxar_writer *w)
 	if (!dir || dir->n == 0 || dir->slots[dir->n - 1].size)
 		return;
 	struct pxar_written_slot *slot = &dir->slots[dir->n - 1];
-	slot->size = w->meta.len - slot->pos + w->extra;
+	slot->size = meta_pos(w) - slot->pos + w->extra;
 	w->extra = 0;
 }
 
@@ -113,19 +118,37 @@ void pxar_writer_xattr(struct pxar_writer *w, const char *name, const void *valu
 		MUST(buf_add(&w->meta, value, len, NULL) == 0);
 }
 
-void pxar_writer_payload(struct pxar_writer *w, const void *data, size_t len)
+void pxar_writer_payload_header(struct pxar_writer *w, uint64_t size)
 {
-	struct buf *to = w->is_split ? &w->payload : &w->meta;
-	uint64_t pos = to->len;
-	add_header(to, PXAR_PAYLOAD, len);
-	if (len)
-		MUST(buf_add(to, data, len, NULL) == 0);
-	if (!w->is_split)
+	if (!w->is_split) {
+		add_header(&w->meta, PXAR_PAYLOAD, size);
 		return;
+	}
+	uint64_t pos = w->payload_taken + w->payload.len;
+	add_header(&w->payload, PXAR_PAYLOAD, size);
 	add_header(&w->meta, PXAR_PAYLOAD_REF, 16);
 	add_u64(&w->meta, pos);
-	add_u64(&w->meta, len);
-	w->extra = len;
+	add_u64(&w->meta, size);
+	w->extra = size;
+}
+
+void pxar_writer_payload(struct pxar_writer *w, const void *data, size_t len)
+{
+	pxar_writer_payload_header(w, len);
+	if (len)
+		MUST(buf_add(w->is_split ? &w->payload : &w->meta, data, len, NULL) == 0);
+}
+
+void pxar_writer_took_meta(struct pxar_writer *w, uint64_t n_data)
+{
+	w->meta_taken += w->meta.len + n_data;
+	w->meta.len = 0;
+}
+
+void pxar_writer_took_payload(struct pxar_writer *w, uint64_t n_data)
+{
+	w->payload_taken += w->payload.len + n_data;
+	w->payload.len = 0;
 }
 
 void pxar_writer_symlink(struct pxar_writer *w, const char *target)
@@ -174,7 +197,7 @@ void pxar_writer_end_directory(struct pxar_writer *w)
 	if (dir->n)
 		qsort(dir->slots, dir->n, sizeof *dir->slots, by_hash);
 	(void) lay_out(dir->slots, 0, tree, 0, dir->n);
-	uint64_t pos = w->meta.len, len = (dir->n + 1) * PXAR_SLOT_SIZE;
+	uint64_t pos = meta_pos(w), len = (dir->n + 1) * PXAR_SLOT_SIZE;
 	add_header(&w->meta, PXAR_GOODBYE, len);
 	for (size_t i = 0; i < dir->n; i++) {
 		add_u64(&w->meta, tree[i].hash);

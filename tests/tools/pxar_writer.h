@@ -8,7 +8,7 @@
 #include "util/buf.h"
 
 /*
- * Writes file archives for tests, in memory.  Straightforward, and able to write what no client would:
+ * Writes file archives for tests, in memory; larger ones are taken away piece by piece.  Straightforward, and able to write what no client would:
  * every item can be put down by hand.  A failure is the end of the program.
  *
  *   pxar_writer_begin(&w, true);
@@ -34,6 +34,7 @@ struct pxar_writer {
 	bool is_split;
 	struct buf meta;    /* all of it, or all but the files' data */
 	struct buf payload; /* is_split */
+	uint64_t meta_taken, payload_taken; /* bytes before those that are held: see pxar_writer_took_meta */
 	uint32_t uid, gid;  /* of entries from now on */
 	int64_t mtime;
 	uint32_t mtime_ns;
@@ -56,12 +57,18 @@ void pxar_writer_entry(struct pxar_writer *w, uint32_t mode);
 void pxar_writer_attr_id(struct pxar_writer *w, uint64_t type, uint64_t id, uint64_t permissions);
 void pxar_writer_xattr(struct pxar_writer *w, const char *name, const void *value, size_t len);
 void pxar_writer_payload(struct pxar_writer *w, const void *data, size_t len);
+/* A payload whose @size bytes of data the caller puts behind what is held by now. */
+void pxar_writer_payload_header(struct pxar_writer *w, uint64_t size);
 void pxar_writer_symlink(struct pxar_writer *w, const char *target);
 void pxar_writer_device(struct pxar_writer *w, uint64_t major, uint64_t minor);
 /* A name more for the member at @target_pos. */
 void pxar_writer_hardlink(struct pxar_writer *w, const char *name, uint64_t target_pos, const char *path);
 /* Writes the table. */
 void pxar_writer_end_directory(struct pxar_writer *w);
+
+/* What is held of the two streams was written down, with @n_data bytes behind it that came from elsewhere. */
+void pxar_writer_took_meta(struct pxar_writer *w, uint64_t n_data);
+void pxar_writer_took_payload(struct pxar_writer *w, uint64_t n_data);
 
 /* All of a file in one. */
 uint64_t pxar_writer_file(struct pxar_writer *w, const char *name, uint32_t mode, const void *data, size_t len);
