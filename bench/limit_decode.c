@@ -4,6 +4,7 @@
  * around it: the limit that reading a mapped image is measured against.
  *
  *   limit_decode INDEX CHUNKS-DIR            bytes a second, all processors, blobs in memory
+ *   limit_decode INDEX CHUNKS-DIR LIST       the same of some of its chunks: "0-17,20,33-40"
  *   limit_decode --fetch INDEX CHUNKS-DIR N  seconds to read one blob from its file and decode it,
  *                                            one thread, median of N chunks all over the image
  */
@@ -35,6 +36,8 @@ struct raw_chunk {
 
 struct decode_run {
 	const struct index *index;
+	uint32_t *numbers; /* of the chunks in the index */
+	uint32_t n_chunks;
 	struct raw_chunk *chunks;
 	atomic_uint next;
 	atomic_int result; /* 0, or the first failure */
@@ -88,10 +91,11 @@ static void *decoder_run(void *arg)
 	struct decode_run *run = d->run;
 	struct err err = ERR_NONE;
 	for (;;) {
-		uint32_t n = atomic_fetch_add(&run->next, 1);
-		if (n >= run->index->n_chunks)
+		uint32_t i = atomic_fetch_add(&run->next, 1);
+		if (i >= run->n_chunks)
 			return NULL;
-		int r = decode(d->codec, run->index, n, &run->chunks[n], d->out, &err);
+		uint32_t n = run->numbers[i];
+		int r = decode(d->codec, run->index, n, &run->chunks[i], d->out, &err);
 		if (r < 0) {
 			(void) fprintf(stderr, "limit_decode: chunk %" PRIu32 ": %s\n", n, err.msg);
 			atomic_store(&run->result, r);
@@ -125,6 +129,14 @@ static int start_and_join(struct decoder *decoders, unsigned n, struct err *err)
 	return r;
 }
 
+static uint64_t count_bytes(const struct decode_run *run)
+{
+	uint64_t sum = 0;
+	for (uint32_t i = 0; i < run->n_chunks; i++)
+		sum += index_chunk(run->index, run->numbers[i]).len;
+	return sum;
+}
+
 /* All chunks once, by one thread per processor; prints the rate. */
 static int measure_rate(struct decode_run *run, struct err *err)
 {
@@ -146,24 +158,47 @@ static int measure_rate(struct decode_run *run, struct err *err)
 	if (r == 0)
 		r = atomic_load(&run->result);
 	if (r == 0)
-		(void) printf("%.0f\n", (double)run->index->size * 1e9 / (double)(end - begin));
+		(void) printf("%.0f\n", (double)count_bytes(run) * 1e9 / (double)(end - begin));
 	return r;
 }
 
-static int measure_decode(const struct index *index, int chunks_fd, struct err *err)
+/* "0-17,20": ascending, inside the index; NULL = all of it. */
+static int choose_chunks(struct decode_run *run, const char *list, struct err *err)
+{
+	uint64_t n_all = run->index->n_chunks, next = 0;
+	run->numbers = calloc(n_all, sizeof *run->numbers);
+	if (!run->numbers)
+		return err_set(err, -ENOMEM, "no memory for %" PRIu64 " chunks", n_all);
+	while (!list || *list) {
+		char *end = NULL;
+		uint64_t first = list ? strtoull(list, &end, 10) : 0, last = list ? first : n_all - 1;
+		if (list && *end == '-')
+			last = strtoull(end + 1, &end, 10);
+		if (first < next || last < first || last >= n_all || (list && *end && *end != ','))
+			return err_set(err, -EINVAL, "not an ascending list of chunks: %s", list);
+		for (next = first; next <= last; next++)
+			run->numbers[run->n_chunks++] = (uint32_t)next;
+		if (!list)
+			break;
+		list = end + (*end == ',');
+	}
+	return run->n_chunks ? 0 : err_set(err, -EINVAL, "no chunks were chosen");
+}
+
+static int measure_decode(const struct index *index, int chunks_fd, const char *list, struct err *err)
 {
 	struct decode_run run = { .index = index };
-	run.chunks = calloc(index->n_chunks, sizeof *run.chunks);
-	if (!run.chunks)
-		return err_set(err, -ENOMEM, "no memory for %" PRIu32 " chunks", index->n_chunks);
-	int r = 0;
-	for (uint32_t n = 0; n < index->n_chunks && r == 0; n++)
-		r = read_raw(chunks_fd, index, n, &run.chunks[n], err);
+	int r = choose_chunks(&run, list, err);
+	if (r == 0 && !(run.chunks = calloc(run.n_chunks, sizeof *run.chunks)))
+		r = err_set(err, -ENOMEM, "no memory for %" PRIu32 " chunks", run.n_chunks);
+	for (uint32_t i = 0; r == 0 && i < run.n_chunks; i++)
+		r = read_raw(chunks_fd, index, run.numbers[i], &run.chunks[i], err);
 	if (r == 0)
 		r = measure_rate(&run, err);
-	for (uint32_t n = 0; n < index->n_chunks; n++)
-		free(run.chunks[n].data);
+	for (uint32_t i = 0; run.chunks && i < run.n_chunks; i++)
+		free(run.chunks[i].data);
 	free(run.chunks);
+	free(run.numbers);
 	return r;
 }
 
@@ -215,7 +250,8 @@ static int measure_fetch(const struct index *index, int chunks_fd, unsigned n_sa
 	return 0;
 }
 
-static int run(const char *index_path, const char *chunks_dir, unsigned n_samples, struct err *err)
+static int run(const char *index_path, const char *chunks_dir, unsigned n_samples, const char *list,
+	       struct err *err)
 {
 	CLEANUP(freep) uint8_t *map = NULL;
 	size_t len = 0;
@@ -230,20 +266,20 @@ static int run(const char *index_path, const char *chunks_dir, unsigned n_sample
 	if (fd < 0)
 		return err_errno(err, -errno, "cannot open %s", chunks_dir);
 	return n_samples ? measure_fetch(&index, fd, n_samples, err)
-			 : measure_decode(&index, fd, err);
+			 : measure_decode(&index, fd, list, err);
 }
 
 int main(int argc, char **argv)
 {
 	struct err err = ERR_NONE;
 	bool is_fetch = argc == 5 && strcmp(argv[1], "--fetch") == 0;
-	if (argc != 3 && !is_fetch) {
-		(void) fputs("usage: limit_decode [--fetch] INDEX CHUNKS-DIR [N]\n", stderr);
+	if (argc != 3 && argc != 4 && !is_fetch) {
+		(void) fputs("usage: limit_decode INDEX CHUNKS-DIR [LIST] or --fetch INDEX CHUNKS-DIR N\n", stderr);
 		return 2;
 	}
 	char **args = argv + 1 + is_fetch;
 	unsigned n_samples = is_fetch ? (unsigned)max_u64(strtoul(args[2], NULL, 10), 1) : 0;
-	int r = run(args[0], args[1], n_samples, &err);
+	int r = run(args[0], args[1], n_samples, is_fetch || argc == 3 ? NULL : args[2], &err);
 	if (r < 0 && err.code)
 		(void) fprintf(stderr, "limit_decode: %s\n", err.msg);
 	return r < 0;

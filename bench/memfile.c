@@ -4,9 +4,10 @@
  * what any program could reach there.
  *
  *   memfile SIZE[:KIND]          over a FUSE file that is mounted nowhere, direct I/O on both sides
+ *   memfile --file SIZE[:KIND]   that FUSE file itself, through the page cache, without a device
  *   memfile --plain SIZE[:KIND]  over a file in memory, without FUSE
  *
- * Prints the device; it exists until standard input ends, so that nothing is left whatever
+ * Prints the device or file; it exists until standard input ends, so that nothing is left whatever
  * happens to the program that started this one.
  */
 #define FUSE_USE_VERSION 34
@@ -29,9 +30,12 @@
 #include "util/cleanup.h"
 #include "util/err.h"
 
+enum road { OVER_FUSE, OVER_MEMORY, FUSE_FILE };
+
 struct memory {
 	uint8_t *data;
 	uint64_t size;
+	enum road road;
 };
 
 static void fill_attr(const struct memory *m, struct stat *ret)
@@ -49,7 +53,8 @@ static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 
 static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *file)
 {
-	file->direct_io = 1;
+	const struct memory *m = fuse_req_userdata(req);
+	file->direct_io = m->road != FUSE_FILE;
 	file->keep_cache = 1;
 	(void) fuse_reply_open(req, file);
 }
@@ -65,6 +70,7 @@ static void on_read(fuse_req_t req, fuse_ino_t ino, size_t len, off_t off,
 static void on_init(void *user, struct fuse_conn_info *conn)
 {
 	conn->max_background = 64;
+	conn->max_readahead = 1 << 20;
 }
 
 static const struct fuse_lowlevel_ops operations = {
@@ -118,8 +124,8 @@ static int start_session(struct memory *m, int fuse_fd, struct err *err)
 	return r < 0 ? err_errno(err, r, "cannot start a thread") : 0;
 }
 
-/* The file, opened for direct I/O, served from memory by threads of this process. */
-static int open_served(struct memory *m, int *ret_fd, struct err *err)
+/* The mount, whose root is the file, served from memory by threads of this process. */
+static int mount_served(struct memory *m, int *ret_fd, struct err *err)
 {
 	CLEANUP(closep) int mount_fd = -EBADF;
 	int fuse_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC); /* the session keeps it */
@@ -128,8 +134,13 @@ static int open_served(struct memory *m, int *ret_fd, struct err *err)
 	int r = mount_anonymous(fuse_fd, &mount_fd, err);
 	if (r == 0)
 		r = start_session(m, fuse_fd, err);
-	if (r < 0)
-		return r;
+	if (r == 0)
+		*ret_fd = steal_fd(&mount_fd);
+	return r;
+}
+
+static int open_served(int mount_fd, int *ret_fd, struct err *err)
+{
 	char path[32];
 	(void) snprintf(path, sizeof path, "/proc/self/fd/%d", mount_fd);
 	*ret_fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
@@ -149,7 +160,8 @@ static int make_memory(const char *text, int *ret_fd, struct memory *ret, struct
 	if (data == MAP_FAILED)
 		return err_errno(err, -errno, "no memory for %s", text);
 	synthetic_fill(content.kind, 0, data, content.size);
-	*ret = (struct memory){ .data = data, .size = content.size };
+	ret->data = data;
+	ret->size = content.size;
 	*ret_fd = steal_fd(&fd);
 	return 0;
 }
@@ -165,27 +177,32 @@ static void wait_for_end_of_input(void)
  * The device over the file, which is closed at once: a process that ends while it has a file of
  * its own FUSE mount open waits for itself, in the flush of that file.
  */
-static int attach(struct memory *m, int memory_fd, bool is_plain, struct loop *ret,
-		  struct err *err)
+static int attach_served(int mount_fd, struct loop *ret, struct err *err)
 {
-	if (is_plain)
-		return loop_attach(memory_fd, "memfile", ret, err);
 	CLEANUP(closep) int file_fd = -EBADF;
-	int r = open_served(m, &file_fd, err);
+	int r = open_served(mount_fd, &file_fd, err);
 	return r < 0 ? r : loop_attach(file_fd, "memfile", ret, err);
 }
 
-static int run(const char *content, bool is_plain, struct err *err)
+static int run(const char *content, enum road road, struct err *err)
 {
-	struct memory memory;
+	struct memory memory = { .road = road };
 	struct loop loop = LOOP_NONE;
 	CLEANUP(closep) int memory_fd = -EBADF;
+	CLEANUP(closep) int mount_fd = -EBADF;
 	int r = make_memory(content, &memory_fd, &memory, err);
-	if (r == 0)
-		r = attach(&memory, memory_fd, is_plain, &loop, err);
+	if (r == 0 && road != OVER_MEMORY)
+		r = mount_served(&memory, &mount_fd, err);
+	if (r == 0 && road == OVER_MEMORY)
+		r = loop_attach(memory_fd, "memfile", &loop, err);
+	else if (r == 0 && road == OVER_FUSE)
+		r = attach_served(mount_fd, &loop, err);
 	if (r < 0)
 		return r;
-	(void) printf("%s\n", loop.path);
+	if (road == FUSE_FILE)
+		(void) printf("/proc/%d/fd/%d\n", (int)getpid(), mount_fd);
+	else
+		(void) printf("%s\n", loop.path);
 	(void) fflush(stdout);
 	wait_for_end_of_input();
 	loop_detach(&loop);
@@ -195,12 +212,16 @@ static int run(const char *content, bool is_plain, struct err *err)
 int main(int argc, char **argv)
 {
 	struct err err = ERR_NONE;
-	bool is_plain = argc == 3 && strcmp(argv[1], "--plain") == 0;
-	if (argc != 2 && !is_plain) {
-		(void) fputs("usage: memfile [--plain] SIZE[:KIND]\n", stderr);
+	enum road road = OVER_FUSE;
+	if (argc == 3 && strcmp(argv[1], "--plain") == 0)
+		road = OVER_MEMORY;
+	else if (argc == 3 && strcmp(argv[1], "--file") == 0)
+		road = FUSE_FILE;
+	else if (argc != 2) {
+		(void) fputs("usage: memfile [--plain|--file] SIZE[:KIND]\n", stderr);
 		return 2;
 	}
-	int r = run(argv[argc - 1], is_plain, &err);
+	int r = run(argv[argc - 1], road, &err);
 	if (r < 0)
 		(void) fprintf(stderr, "memfile: %s\n", err.msg);
 	return r < 0;
