@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 
 import pytest
@@ -10,9 +11,13 @@ import pytest
 from golden import Golden
 from harness import DAMAGED, FAILED, NOT_FOUND, PBSMAP, REFUSED, TOP, USAGE
 
+sys.path.insert(0, os.path.join(TOP, "tests", "tools"))
+from stored import Stream, needed_for_listing  # pylint: disable=wrong-import-position
+
 SIGNED, LINKS, NS = "vm/203/2025-01-01T00:00:00Z", "host/nshost/2025-01-01T00:00:05Z", ["--ns", "a/b"]
 DATA_OF_NAMES = ".chunks/b0fa/b0fa429c5b3789e603c5eaadc09af54540cc5935c076a315683f6607eb6d8ab5"
 ENTRIES_OF_NAMES = ".chunks/72ca/72cac71dd81fa3884aaff434d8c98fc74fefd9dd36ecac647375cb083cc3fae4"
+MANY, MANY_SPLIT = "host/many/2026-01-02T03:04:05Z", "host/many/2026-01-02T03:04:06Z"
 
 
 @pytest.fixture
@@ -202,3 +207,42 @@ def test_loose_index_files(s, files):
     assert s.pbsmap("cat", os.path.join(loose, "names.mpxar.didx"), "...", *chunks).out
     os.unlink(os.path.join(loose, "names.ppxar.didx"))
     s.fails(NOT_FOUND, "ls", os.path.join(loose, "names.mpxar.didx"), *chunks)
+
+
+# -- as little as possible ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def many_chunks(s):
+    """Two archives of the same 3000 files, in chunks so short that each place of them has its own; their directory."""
+    s.mkstore(s.path("store"), MANY, "--chunk-size", "16K", "--synthetic-tree", "3000:32M", "one.pxar")
+    s.mkstore(s.path("store"), MANY_SPLIT, "--chunk-size", "16K", "--synthetic-tree", "3000:32M", "split.mpxar")
+    s.env["PBS_REPOSITORY"] = s.repository(s.path("store"))
+    return s.path("store")
+
+
+@pytest.mark.parametrize("snapshot,name,index", [(MANY, "one.pxar", "one.pxar.didx"),
+                                                 (MANY_SPLIT, "split.pxar", "split.mpxar.didx")])
+def test_ls_of_a_deep_path_needs_only_the_chunks_on_its_way(s, many_chunks, snapshot, name, index):
+    """All others are taken away, so that it could not do with more; and a mount tells how many it took."""
+    whole = s.pbsmap("ls", snapshot, name, "d5/d3/d7").out
+    index = os.path.join(snapshot, index)
+    needed = needed_for_listing(many_chunks, index, [b"d5", b"d3", b"d7"])
+    digests = Stream(many_chunks, index).digests
+    assert len(needed) < len(digests) / 2
+    kept = {digests[n].hex() for n in needed}
+    for directory, _, names in os.walk(os.path.join(many_chunks, ".chunks")):
+        for chunk in set(names) - kept:
+            os.unlink(os.path.join(directory, chunk))
+    assert s.pbsmap("ls", snapshot, name, "d5/d3/d7").out == whole and names_of(whole)[0] == "file00001611"
+    s.fails(DAMAGED, "ls", snapshot, name, "d1/d3/d7")
+
+
+def test_a_deep_path_of_a_mount_fetches_only_the_chunks_on_its_way(s, root, many_chunks):
+    """Of one stream: a split one has all its entries looked at for the link counts."""
+    needed = needed_for_listing(many_chunks, os.path.join(MANY, "one.pxar.didx"), [b"d5", b"d3", b"d7"])
+    target = s.path("mnt")
+    s.pbsmap("mount", MANY, "one.pxar", target)
+    assert len(s.run("ls", "-l", os.path.join(target, "d5/d3/d7")).out.splitlines()) == 4
+    assert s.mapping(target)["fetched_chunks"] <= len(needed)
+    s.pbsmap("umount", target)
