@@ -35,9 +35,10 @@ struct reader {
 };
 
 struct open_dir {
-	struct node node;
+	struct node node; /* from when has_node is set; never changes then */
 
 	/* guarded by files->lock */
+	bool has_node;
 	struct reader *reader; /* NULL = a request has it, or nobody */
 	unsigned n_pins; /* the kernel's, and of requests: one that was interrupted goes on when the kernel is done */
 };
@@ -253,16 +254,38 @@ static int read_pinned(struct look *look, struct open_dir *dir, struct deadline 
 	return 0;
 }
 
+/* At the first request: what the kernel has kept of a directory is given without one, and without its chunks. */
+static int find_node(const struct look *look, struct open_dir *dir, struct deadline until, struct err *err)
+{
+	struct fuse_tree *files = look->files;
+	{
+		HOLD(&files->lock);
+		if (dir->has_node)
+			return 0;
+	}
+	struct node node;
+	int r = tree_node(files->tree, look->ino, until, &node, err);
+	if (r == 0 && !S_ISDIR(node.mode))
+		r = err_set(err, -ENOTDIR, "not a directory");
+	if (r < 0)
+		return r;
+	HOLD(&files->lock);
+	if (!dir->has_node)
+		dir->node = node;
+	dir->has_node = true;
+	return 0;
+}
+
 static int read_dir(struct look *look, struct deadline until, struct err *err)
 {
 	struct open_dir *dir = handle_of(&look->info);
 	if (!dir_pin(look, dir))
 		return 0;
-	int r;
+	int r = find_node(look, dir, until, err);
 	/* To go through a large table takes a while, even in memory. */
-	if (deadline_is_past(until) && dir->node.n_members > LISTING_BATCH)
+	if (r == 0 && deadline_is_past(until) && dir->node.n_members > LISTING_BATCH)
 		r = err_set(err, -ETIMEDOUT, "a large directory");
-	else
+	else if (r == 0)
 		r = read_pinned(look, dir, until, err);
 	dir_unpin(look->files, dir);
 	return r;
@@ -275,11 +298,6 @@ static int open_directory(struct look *look, struct deadline until, struct err *
 	CLEANUP(freep) struct open_dir *dir = calloc(1, sizeof *dir);
 	if (!dir)
 		return err_set(err, -ENOMEM, "no memory for an open directory");
-	int r = tree_node(look->files->tree, look->ino, until, &dir->node, err);
-	if (r == 0 && !S_ISDIR(dir->node.mode))
-		r = err_set(err, -ENOTDIR, "not a directory");
-	if (r < 0)
-		return r;
 	fuse_tree_keep(look);
 	look->info.cache_readdir = 1;
 	dir->n_pins = 1;

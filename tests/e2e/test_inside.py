@@ -246,3 +246,13 @@ def test_a_deep_path_of_a_mount_fetches_only_the_chunks_on_its_way(s, root, many
     assert len(s.run("ls", "-l", os.path.join(target, "d5/d3/d7")).out.splitlines()) == 4
     assert s.mapping(target)["fetched_chunks"] <= len(needed)
     s.pbsmap("umount", target)
+
+
+def test_what_the_kernel_keeps_of_directories_is_not_fetched_again(s, root, many_chunks):
+    target = s.path("mnt")
+    s.pbsmap("mount", "--cache", "1M", MANY, "one.pxar", target)
+    names = s.run("find", target, "-ls").out
+    fetched = s.mapping(target)["fetched_chunks"]
+    assert s.run("find", target, "-ls").out == names and names.count("\n") == 3000 + 1110 + 4
+    assert s.mapping(target)["fetched_chunks"] == fetched
+    s.pbsmap("umount", target)
