@@ -210,38 +210,63 @@ void fuse_tree_keep(struct look *look)
 #endif
 }
 
-void fuse_tree_reply_open(struct look *look, void *take_handle, void (*drop)(struct fuse_tree *files, void *handle))
+static void forget_handle(struct fuse_tree *files, struct handle *handle)
 {
+	{
+		HOLD(&files->lock);
+		list_remove(&handle->node);
+	}
+	fuse_conn_count_user(&files->conn, -1);
+	handle->drop(files, handle);
+}
+
+void fuse_tree_reply_open(struct look *look, struct handle *take_handle)
+{
+	struct fuse_tree *files = look->files;
 	if (!look_may_answer(look)) {
-		drop(look->files, take_handle);
+		take_handle->drop(files, take_handle);
 		return;
 	}
+	{
+		HOLD(&files->lock);
+		list_append(&files->handles, &take_handle->node);
+	}
 	look->info.fh = (uint64_t)(uintptr_t)take_handle;
-	fuse_conn_count_user(&look->files->conn, 1);
-	if (fuse_reply_open(look->req, &look->info) == 0)
-		return;
-	fuse_conn_count_user(&look->files->conn, -1);
-	drop(look->files, take_handle);
+	fuse_conn_count_user(&files->conn, 1);
+	if (fuse_reply_open(look->req, &look->info) != 0)
+		forget_handle(files, take_handle);
 }
 
-static void drop_file(struct fuse_tree *files, void *handle)
+void fuse_tree_release(fuse_req_t req, struct fuse_file_info *info)
 {
-	free(handle);
+	forget_handle(files_of(req), handle_of(info));
+	(void) fuse_reply_err(req, 0);
 }
 
-/* The handle is the node, as data is read by it. */
+/* The node, as data is read by it. */
+struct open_file {
+	struct handle handle;
+	struct node node;
+};
+
+static void drop_file(struct fuse_tree *files, struct handle *handle)
+{
+	free(CONTAINER_OF(handle, struct open_file, handle));
+}
+
 static int open_file(struct look *look, struct deadline until, struct err *err)
 {
-	CLEANUP(freep) struct node *node = malloc(sizeof *node);
-	if (!node)
+	CLEANUP(freep) struct open_file *file = calloc(1, sizeof *file);
+	if (!file)
 		return err_set(err, -ENOMEM, "no memory for an open file");
-	int r = tree_node(look->files->tree, look->ino, until, node, err);
+	file->handle.drop = drop_file;
+	int r = tree_node(look->files->tree, look->ino, until, &file->node, err);
 	if (r == 0)
-		r = tree_check_payload(look->files->tree, node, until, err);
+		r = tree_check_payload(look->files->tree, &file->node, until, err);
 	if (r < 0)
 		return r;
 	fuse_tree_keep(look);
-	fuse_tree_reply_open(look, STEAL(node), drop_file);
+	fuse_tree_reply_open(look, &STEAL(file)->handle);
 	return 0;
 }
 
@@ -254,9 +279,15 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 					 .info = *info });
 }
 
+static const struct node *node_of(const struct fuse_file_info *info)
+{
+	const struct open_file *file = handle_of(info);
+	return &file->node;
+}
+
 static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *info)
 {
-	const struct node *node = handle_of(info);
+	const struct node *node = node_of(info);
 	uint64_t begin = min_u64((uint64_t)off, node->size);
 	size_t len = (size_t)min_u64(min_size(size, READ_MAX), node->size - begin);
 	fuse_reads_submit(&files_of(req)->reads, req, node->payload_off + begin, len);
@@ -277,7 +308,7 @@ static off_t seek(const struct fuse_tree *files, const struct node *node, uint64
 
 static void on_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *info)
 {
-	const struct node *node = handle_of(info);
+	const struct node *node = node_of(info);
 	off_t at = -EINVAL;
 	if (whence == SEEK_HOLE || whence == SEEK_DATA)
 		at = off < 0 || (uint64_t)off >= node->size ? -ENXIO : seek(files_of(req), node, (uint64_t)off, whence);
@@ -289,9 +320,7 @@ static void on_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, stru
 
 static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
-	free(handle_of(info));
-	fuse_conn_count_user(&files_of(req)->conn, -1);
-	(void) fuse_reply_err(req, 0);
+	fuse_tree_release(req, info);
 }
 
 static void on_init(void *user, struct fuse_conn_info *conn)
@@ -353,6 +382,7 @@ int fuse_tree_open(const struct fuse_tree_options *options, struct fuse_tree **r
 	fuse_reads_init(&files->reads);
 	(void) pthread_mutex_init(&files->lock, NULL);
 	list_init(&files->looks);
+	list_init(&files->handles);
 	files->conn.event_fd = -EBADF;
 	*ret = files;
 	const struct pool_options lookers = { .name = "look", .n_threads = LOOKERS };
@@ -382,6 +412,9 @@ void fuse_tree_close(struct fuse_tree *files)
 	fuse_conn_join(&files->conn);
 	pool_free(files->lookers);
 	fuse_reads_deinit(&files->reads);
+	struct list *node;
+	while ((node = files->handles.next) != &files->handles)
+		forget_handle(files, CONTAINER_OF(node, struct handle, node));
 	fuse_conn_close(&files->conn);
 	(void) pthread_mutex_destroy(&files->lock);
 	free(files);

@@ -35,6 +35,7 @@ struct reader {
 };
 
 struct open_dir {
+	struct handle handle;
 	struct node node; /* from when has_node is set; never changes then */
 
 	/* guarded by files->lock */
@@ -90,9 +91,9 @@ static bool dir_pin(struct look *look, struct open_dir *dir)
 	return true;
 }
 
-static void dir_unpin(struct fuse_tree *files, void *handle)
+static void dir_unpin(struct fuse_tree *files, struct handle *handle)
 {
-	struct open_dir *dir = handle;
+	struct open_dir *dir = CONTAINER_OF(handle, struct open_dir, handle);
 	CLEANUP(reader_freep) struct reader *left = NULL;
 	{
 		HOLD(&files->lock);
@@ -287,7 +288,7 @@ static int read_dir(struct look *look, struct deadline until, struct err *err)
 		r = err_set(err, -ETIMEDOUT, "a large directory");
 	else if (r == 0)
 		r = read_pinned(look, dir, until, err);
-	dir_unpin(look->files, dir);
+	dir_unpin(look->files, &dir->handle);
 	return r;
 }
 
@@ -301,7 +302,8 @@ static int open_directory(struct look *look, struct deadline until, struct err *
 	fuse_tree_keep(look);
 	look->info.cache_readdir = 1;
 	dir->n_pins = 1;
-	fuse_tree_reply_open(look, STEAL(dir), dir_unpin);
+	dir->handle.drop = dir_unpin;
+	fuse_tree_reply_open(look, &STEAL(dir)->handle);
 	return 0;
 }
 
@@ -331,8 +333,5 @@ void fuse_tree_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t of
 
 void fuse_tree_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
-	struct fuse_tree *files = files_of(req);
-	dir_unpin(files, handle_of(info));
-	fuse_conn_count_user(&files->conn, -1);
-	(void) fuse_reply_err(req, 0);
+	fuse_tree_release(req, info);
 }

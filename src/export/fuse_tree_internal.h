@@ -20,6 +20,7 @@ struct fuse_tree {
 
 	pthread_mutex_t lock; /* guards all below */
 	struct list looks;    /* struct look: have to wait, not answered */
+	struct list handles;  /* what the kernel has open; it does not give back what is open when it lets go of all */
 	size_t listing_room;  /* bytes of listings that no request has in hand */
 };
 
@@ -86,8 +87,18 @@ int fuse_tree_attr(const struct fuse_tree *files, const struct node *node, struc
 
 /* The kernel may keep what it is given; of look->info. */
 void fuse_tree_keep(struct look *look);
+
+/* An open file or directory; the first member of either. */
+struct handle {
+	struct list node; /* guarded by files->lock */
+	void (*drop)(struct fuse_tree *files, struct handle *handle); /* set by who opens */
+};
+
 /* The handle is the kernel's from here on, or nobody's. */
-void fuse_tree_reply_open(struct look *look, void *take_handle, void (*drop)(struct fuse_tree *files, void *handle));
+void fuse_tree_reply_open(struct look *look, struct handle *take_handle);
+
+/* The kernel gives it back, and is answered. */
+void fuse_tree_release(fuse_req_t req, struct fuse_file_info *info);
 
 static inline void *handle_of(const struct fuse_file_info *info)
 {
