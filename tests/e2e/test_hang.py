@@ -7,11 +7,15 @@ import subprocess
 
 import pytest
 
-from harness import BUSY, CHUNK, FAILED, PBSMAP, is_attached, read_direct, sha256_of, wait_until
+from harness import BUSY, CHUNK, FAILED, MIB, PBSMAP, is_attached, read_direct, sha256_of, wait_until
 from test_damage import ZEROS, chunk_path, digests
 
 SNAPSHOT = "vm/100/2024-06-03T00:00:00Z"
 ARCHIVE = "drive-scsi1.img"
+
+
+# The extended one, whose table is at its begin, is in the second chunk: it is looked for when the device is there.
+PARTITIONS = r"start=2048,size=2048\nstart=10240,size=8192,type=5\nstart=12288,size=2048\n"
 
 
 class Stuck:
@@ -28,9 +32,21 @@ class Stuck:
         self.chunks = [(i, digest) for i, digest in enumerate(digests(store)) if digest != ZEROS]
 
     def hang(self, index):
-        digest = dict(self.chunks)[index]
+        self.hang_chunk(dict(self.chunks)[index])
+
+    def hang_chunk(self, digest):
         self.s.run("mount", "--bind", self.file, chunk_path(self.store, digest))
         self.s.kill(self.pid, signal.SIGSTOP)
+
+    def hang_table(self):
+        """A disk with a second table of partitions that hangs; its name on the command line."""
+        raw = self.s.path("disk.raw")
+        with open(raw, "wb") as out:
+            out.truncate(16 * MIB)
+        self.s.run("sh", "-c", f"printf '{PARTITIONS}' | sfdisk --quiet --label dos {raw}")
+        self.s.mkstore(self.store, "vm/7/2026-01-02T03:04:05Z", f"disk.img={raw}")
+        self.hang_chunk(digests(self.store, "vm/7/2026-01-02T03:04:05Z", "disk.img")[1])
+        return ["vm/7/2026-01-02T03:04:05Z", "disk.img"]
 
 
 @pytest.fixture
@@ -64,9 +80,9 @@ def test_a_chunk_that_hangs_is_an_error_when_its_time_is_over(s, loop, stuck):
 
 
 def test_kill_9_while_the_device_is_made(s, loop, stuck):
-    stuck.hang(0)
+    disk = stuck.hang_table()
     before = loops()
-    mapping = s.start(PBSMAP, "map", "--repository", stuck.store, SNAPSHOT, ARCHIVE)
+    mapping = s.start(PBSMAP, "map", "--repository", stuck.store, *disk)
     assert wait_until(lambda: loops() - before), "no device was made"
     server, = children_of(mapping.pid)
     s.kill(server)
@@ -76,9 +92,9 @@ def test_kill_9_while_the_device_is_made(s, loop, stuck):
 
 
 def test_an_interrupt_while_the_device_is_made(s, loop, stuck):
-    stuck.hang(0)
+    disk = stuck.hang_table()
     before = loops()
-    mapping = s.start(PBSMAP, "map", "--repository", stuck.store, SNAPSHOT, ARCHIVE, start_new_session=True)
+    mapping = s.start(PBSMAP, "map", "--repository", stuck.store, *disk, start_new_session=True)
     assert wait_until(lambda: loops() - before), "no device was made"
     os.killpg(mapping.pid, signal.SIGINT)
     assert mapping.wait(20) in (130, -signal.SIGINT)

@@ -19,19 +19,19 @@ SECRET = "s3 cr?t"
 def running(unpacked):
     if not SETS:
         pytest.skip("no golden datastore here")
-    with Pbsd({"store": SETS[0].store}, "--auth-delay=0", f"--token=tok1={SECRET}") as server:
-        yield server
+    with Pbsd({"store": SETS[0].store}, "--auth-delay=0", f"--token=tok1={SECRET}") as pbs:
+        yield pbs
 
 
 @pytest.fixture
-def server(running):
+def pbs(running):
     running.control("clear")
     return running
 
 
 @pytest.fixture
-def at(server):
-    return ["--repository", server.repository("store")]
+def at(pbs):
+    return ["--repository", pbs.repository("store")]
 
 
 @pytest.fixture
@@ -49,43 +49,43 @@ def talk(s, *command, answers):
     return with_terminal(command, s.env, answers, timeout=30)
 
 
-def test_password_and_fingerprint_from_the_environment(s, server, at):
-    assert SNAPSHOT in s.pbsmap("snapshots", *at, env=server.env()).out
+def test_password_and_fingerprint_from_the_environment(s, pbs, at):
+    assert SNAPSHOT in s.pbsmap("snapshots", *at, env=pbs.env()).out
 
 
-def test_the_fingerprint_as_an_option(s, server, at):
+def test_the_fingerprint_as_an_option(s, pbs, at):
     env = {"PBS_PASSWORD": PASSWORD, "PBS_FINGERPRINT": "00:" * 31 + "00"}
-    assert SNAPSHOT in s.pbsmap("snapshots", *at, "--fingerprint", server.fingerprint, env=env).out
+    assert SNAPSHOT in s.pbsmap("snapshots", *at, "--fingerprint", pbs.fingerprint, env=env).out
 
 
-def test_a_repository_in_parts(s, server):
-    env = {"PBS_SERVER": "127.0.0.1", "PBS_PORT": str(server.port), "PBS_AUTH_ID": USER, "PBS_DATASTORE": "store"}
-    assert SNAPSHOT in s.pbsmap("snapshots", env={**server.env(), **env}).out
+def test_a_repository_in_parts(s, pbs):
+    env = {"PBS_SERVER": "127.0.0.1", "PBS_PORT": str(pbs.port), "PBS_AUTH_ID": USER, "PBS_DATASTORE": "store"}
+    assert SNAPSHOT in s.pbsmap("snapshots", env={**pbs.env(), **env}).out
 
 
-def test_an_api_token(s, server):
-    at = ["--repository", server.repository("store", f"{USER}!tok1")]
-    assert SNAPSHOT in s.pbsmap("snapshots", *at, env={**server.env(), "PBS_PASSWORD": SECRET}).out
-    result = s.fails(REFUSED, "snapshots", *at, env={**server.env(), "PBS_PASSWORD": "not-this-one"})
+def test_an_api_token(s, pbs):
+    at = ["--repository", pbs.repository("store", f"{USER}!tok1")]
+    assert SNAPSHOT in s.pbsmap("snapshots", *at, env={**pbs.env(), "PBS_PASSWORD": SECRET}).out
+    result = s.fails(REFUSED, "snapshots", *at, env={**pbs.env(), "PBS_PASSWORD": "not-this-one"})
     assert "not-this-one" not in result.err
 
 
-def test_a_wrong_password_is_refused(s, server, at):
-    result = s.fails(REFUSED, "snapshots", *at, env={**server.env(), "PBS_PASSWORD": "not-this-one"})
+def test_a_wrong_password_is_refused(s, pbs, at):
+    result = s.fails(REFUSED, "snapshots", *at, env={**pbs.env(), "PBS_PASSWORD": "not-this-one"})
     assert "not-this-one" not in result.err and result.err.count("\n") == 1
 
 
-def test_an_unknown_certificate_is_refused_and_can_be_pinned_by_what_was_said(s, server, at):
+def test_an_unknown_certificate_is_refused_and_can_be_pinned_by_what_was_said(s, pbs, at):
     result = s.fails(REFUSED, "snapshots", *at, env={"PBS_PASSWORD": PASSWORD}, start_new_session=True)
-    assert server.fingerprint in result.err and "PBS_FINGERPRINT" in result.err
+    assert pbs.fingerprint in result.err and "PBS_FINGERPRINT" in result.err
     said = next(word for word in result.err.replace(";", " ").split() if word.count(":") == 31)
     assert SNAPSHOT in s.pbsmap("snapshots", *at, env={"PBS_PASSWORD": PASSWORD, "PBS_FINGERPRINT": said}).out
 
 
-def test_the_first_time_the_user_is_asked_for_both_and_the_next_time_for_nothing(s, server, at, runtime):
+def test_the_first_time_the_user_is_asked_for_both_and_the_next_time_for_nothing(s, pbs, at, runtime):
     status, out, shown = talk(s, "snapshots", *at, answers=BOTH)
     assert status == 0 and SNAPSHOT in out, shown
-    assert server.fingerprint in shown and PASSWORD not in shown
+    assert pbs.fingerprint in shown and PASSWORD not in shown
     assert SNAPSHOT in s.pbsmap("snapshots", *at, start_new_session=True).out
     for name in (s.path("home", ".config", "proxmox-backup", "fingerprints"),
                  os.path.join(runtime, "proxmox-backup", "tickets")):
@@ -94,54 +94,54 @@ def test_the_first_time_the_user_is_asked_for_both_and_the_next_time_for_nothing
             assert PASSWORD not in text.read()
 
 
-def test_a_ticket_that_is_void_is_asked_for_again(s, server, at, runtime):
-    env = server.env()
+def test_a_ticket_that_is_void_is_asked_for_again(s, pbs, at, runtime):
+    env = pbs.env()
     del env["PBS_PASSWORD"]
     s.env.update(env)
     answers = [(PROMPT, PASSWORD + "\r")]
     assert talk(s, "snapshots", *at, answers=answers)[0] == 0
     assert SNAPSHOT in s.pbsmap("snapshots", *at, start_new_session=True).out
-    server.control("expire")
+    pbs.control("expire")
     result = s.fails(REFUSED, "snapshots", *at, start_new_session=True)
     assert "PBS_PASSWORD" in result.err
     assert talk(s, "snapshots", *at, answers=answers)[0] == 0
     assert SNAPSHOT in s.pbsmap("snapshots", *at, start_new_session=True).out
 
 
-def test_no_is_no_and_nothing_is_remembered(s, server, at):
+def test_no_is_no_and_nothing_is_remembered(s, pbs, at):
     s.env["PBS_PASSWORD"] = PASSWORD
     status, out, shown = talk(s, "snapshots", *at, answers=[(CERTIFICATE, "n\r")])
     assert (status, out) == (REFUSED, "") and PROMPT not in shown, shown
     assert not os.path.exists(s.path("home", ".config", "proxmox-backup", "fingerprints"))
 
 
-def test_a_certificate_that_changed_is_refused_without_a_question(s, server, at):
-    before = server.fingerprint
+def test_a_certificate_that_changed_is_refused_without_a_question(s, pbs, at):
+    before = pbs.fingerprint
     answers = [(CERTIFICATE, "y\r")]
     s.env["PBS_PASSWORD"] = PASSWORD
     assert talk(s, "snapshots", *at, answers=answers)[0] == 0
-    server.control("certificate")
+    pbs.control("certificate")
     status, out, shown = talk(s, "snapshots", *at, answers=answers)
     assert (status, out) == (REFUSED, "")
-    assert before in shown and server.fingerprint in shown
+    assert before in shown and pbs.fingerprint in shown
     assert CERTIFICATE not in shown and PROMPT not in shown
 
 
-def test_a_pinned_certificate_that_is_another_is_refused_without_a_question(s, server, at):
+def test_a_pinned_certificate_that_is_another_is_refused_without_a_question(s, pbs, at):
     s.env["PBS_PASSWORD"] = PASSWORD
     s.env["PBS_FINGERPRINT"] = "00:" * 31 + "00"
     status, out, shown = talk(s, "snapshots", *at, answers=[(CERTIFICATE, "y\r")])
     assert (status, out) == (REFUSED, "")
-    assert CERTIFICATE not in shown and PROMPT not in shown and server.fingerprint in shown
+    assert CERTIFICATE not in shown and PROMPT not in shown and pbs.fingerprint in shown
 
 
-def test_control_c_at_a_question_ends_it(s, server, at):
+def test_control_c_at_a_question_ends_it(s, pbs, at):
     s.env["PBS_PASSWORD"] = PASSWORD
     status, out, shown = talk(s, "snapshots", *at, answers=[(CERTIFICATE, "\x03")])
     assert status in (130, -2) and out == "", shown
 
 
-def test_map_asks_in_the_background_process_as_well(s, server, at, golden):
+def test_map_asks_in_the_background_process_as_well(s, pbs, at, golden):
     path = s.path("image")
     answers = BOTH
     status, out, shown = talk(s, "map", "--via", "file", *at, SNAPSHOT, ARCHIVE, path, answers=answers)
@@ -150,9 +150,9 @@ def test_map_asks_in_the_background_process_as_well(s, server, at, golden):
     s.pbsmap("unmap", path)
 
 
-def test_no_secret_shows_in_the_process_table(s, server, at):
+def test_no_secret_shows_in_the_process_table(s, pbs, at):
     path = s.path("image")
-    s.map("--via", "file", *at, SNAPSHOT, ARCHIVE, path, env=server.env())
+    s.map("--via", "file", *at, SNAPSHOT, ARCHIVE, path, env=pbs.env())
     servers = s.servers()
     assert s.mapping(path)["pid"] in servers
     for pid in servers:
