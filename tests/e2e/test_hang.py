@@ -37,6 +37,9 @@ class Stuck:
     def hang_chunk(self, digest):
         self.s.run("mount", "--bind", self.file, chunk_path(self.store, digest))
         self.s.kill(self.pid, signal.SIGSTOP)
+        # A thread that has not stopped yet would still answer.
+        assert wait_until(lambda: all(state_of(f"{self.pid}/task/{task}") == "T"
+                                      for task in os.listdir(f"/proc/{self.pid}/task")))
 
     def hang_table(self):
         """A disk with a second table of partitions that hangs; its name on the command line."""
