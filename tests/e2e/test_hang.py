@@ -7,15 +7,11 @@ import subprocess
 
 import pytest
 
-from harness import BUSY, CHUNK, FAILED, MIB, PBSMAP, is_attached, read_direct, sha256_of, wait_until
+from harness import BUSY, CHUNK, FAILED, PBSMAP, is_attached, read_direct, sha256_of, wait_until
 from test_damage import ZEROS, chunk_path, digests
 
 SNAPSHOT = "vm/100/2024-06-03T00:00:00Z"
 ARCHIVE = "drive-scsi1.img"
-
-
-# The extended one, whose table is at its begin, is in the second chunk: it is looked for when the device is there.
-PARTITIONS = r"start=2048,size=2048\nstart=10240,size=8192,type=5\nstart=12288,size=2048\n"
 
 
 class Stuck:
@@ -32,24 +28,11 @@ class Stuck:
         self.chunks = [(i, digest) for i, digest in enumerate(digests(store)) if digest != ZEROS]
 
     def hang(self, index):
-        self.hang_chunk(dict(self.chunks)[index])
-
-    def hang_chunk(self, digest):
+        digest = dict(self.chunks)[index]
         self.s.run("mount", "--bind", self.file, chunk_path(self.store, digest))
         self.s.kill(self.pid, signal.SIGSTOP)
         # A thread that has not stopped yet would still answer.
-        assert wait_until(lambda: all(state_of(f"{self.pid}/task/{task}") == "T"
-                                      for task in os.listdir(f"/proc/{self.pid}/task")))
-
-    def hang_table(self):
-        """A disk with a second table of partitions that hangs; its name on the command line."""
-        raw = self.s.path("disk.raw")
-        with open(raw, "wb") as out:
-            out.truncate(16 * MIB)
-        self.s.run("sh", "-c", f"printf '{PARTITIONS}' | sfdisk --quiet --label dos {raw}")
-        self.s.mkstore(self.store, "vm/7/2026-01-02T03:04:05Z", f"disk.img={raw}")
-        self.hang_chunk(digests(self.store, "vm/7/2026-01-02T03:04:05Z", "disk.img")[1])
-        return ["vm/7/2026-01-02T03:04:05Z", "disk.img"]
+        assert wait_until(lambda: set(states_of(self.pid)) == {"T"})
 
 
 @pytest.fixture
@@ -64,6 +47,23 @@ def loops():
 def state_of(pid):
     with open(f"/proc/{pid}/stat", encoding="utf-8") as text:
         return text.read().rpartition(") ")[2].split()[0]
+
+
+def states_of(pid):
+    """Of its threads."""
+    return [state_of(f"{pid}/task/{task}") for task in os.listdir(f"/proc/{pid}/task")]
+
+
+def fetches(pid):
+    """Its threads that fetch chunks are started by the first one."""
+    return any(open(path, encoding="utf-8").read().startswith("chunks-") for path in glob.glob(f"/proc/{pid}/task/*/comm"))
+
+
+def waits_for_a_chunk(mapping):
+    """The server process of a `map` that goes on, once it fetches a chunk, which hangs."""
+    server = wait_until(lambda: [pid for pid in children_of(mapping.pid) if fetches(pid)])
+    assert server, "nothing is fetched"
+    return server[0]
 
 
 def children_of(pid):
@@ -82,23 +82,22 @@ def test_a_chunk_that_hangs_is_an_error_when_its_time_is_over(s, loop, stuck):
     assert wait_until(lambda: not is_attached(device))
 
 
-def test_kill_9_while_the_device_is_made(s, loop, stuck):
-    disk = stuck.hang_table()
+def test_kill_9_while_it_waits_for_the_first_byte(s, loop, stuck):
+    stuck.hang(0)
     before = loops()
-    mapping = s.start(PBSMAP, "map", "--repository", stuck.store, *disk)
-    assert wait_until(lambda: loops() - before), "no device was made"
-    server, = children_of(mapping.pid)
+    mapping = s.start(PBSMAP, "map", "--repository", stuck.store, SNAPSHOT, ARCHIVE)
+    server = waits_for_a_chunk(mapping)
     s.kill(server)
     assert mapping.wait(20) == FAILED
     assert wait_until(lambda: loops() == before)
     assert wait_until(lambda: not os.path.exists(f"/proc/{server}/fd"))
 
 
-def test_an_interrupt_while_the_device_is_made(s, loop, stuck):
-    disk = stuck.hang_table()
+def test_an_interrupt_while_it_waits_for_the_first_byte(s, loop, stuck):
+    stuck.hang(0)
     before = loops()
-    mapping = s.start(PBSMAP, "map", "--repository", stuck.store, *disk, start_new_session=True)
-    assert wait_until(lambda: loops() - before), "no device was made"
+    mapping = s.start(PBSMAP, "map", "--repository", stuck.store, SNAPSHOT, ARCHIVE, start_new_session=True)
+    waits_for_a_chunk(mapping)
     os.killpg(mapping.pid, signal.SIGINT)
     assert mapping.wait(20) in (130, -signal.SIGINT)
     assert wait_until(lambda: loops() == before)
