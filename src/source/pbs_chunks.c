@@ -44,8 +44,7 @@ struct slot {
 	int result; /* of taking the body */
 	int64_t moved_ns;
 	uint64_t n_before; /* worker->n_bytes then */
-	char text[PBS_TEXT_MAX]; /* of a refusal */
-	size_t text_len;
+	struct pbs_text text; /* of a refusal */
 };
 
 struct worker {
@@ -129,7 +128,7 @@ static int settle_refused(struct slot *slot, const char *digest)
 {
 	struct fetch *fetch = slot->fetch;
 	struct err why = ERR_NONE;
-	int r = pbs_refusal((unsigned)slot->request.status, slot->text, slot->text_len, &why);
+	int r = pbs_refusal((unsigned)slot->request.status, slot->text.data, slot->text.len, &why);
 	return err_set(&fetch->err, r == -ENOENT ? -ENOENT : -EIO, "chunk %s: %s", digest, why.msg);
 }
 
@@ -205,14 +204,6 @@ static int make_room(struct slot *slot)
 	return slot->mem.data ? 0 : -ENOMEM;
 }
 
-static int take_text(struct slot *slot, const uint8_t *data, size_t len)
-{
-	size_t n = min_size(len, sizeof slot->text - slot->text_len);
-	memcpy(slot->text + slot->text_len, data, n);
-	slot->text_len += n;
-	return n == len ? 0 : -EMSGSIZE;
-}
-
 static void note_progress(struct slot *slot)
 {
 	slot->moved_ns = now_ns();
@@ -226,11 +217,10 @@ static int take_chunk(struct h2_request *request, const uint8_t *data, size_t le
 	slot->worker->n_bytes += len;
 	note_progress(slot);
 	if (request->status != 200)
-		return take_text(slot, data, len);
-	if (len > slot->fetch->max_len - slot->len)
+		return pbs_text_add(&slot->text, data, len);
+	slot->result = len > slot->fetch->max_len - slot->len ? -EMSGSIZE : make_room(slot);
+	if (slot->result == 0 && len > slot->mem.cap - slot->len) /* more than was announced */
 		slot->result = -EMSGSIZE;
-	else
-		slot->result = make_room(slot);
 	if (slot->result < 0)
 		return slot->result;
 	memcpy(slot->mem.data + slot->len, data, len);
@@ -280,7 +270,7 @@ static int ask(struct worker *worker, struct fetch *fetch, struct err *err)
 	hex_encode(fetch->digest, DIGEST_SIZE, target + strlen(target));
 	list_append(&worker->busy, &slot->node);
 	slot->fetch = fetch;
-	slot->len = slot->text_len = 0;
+	slot->len = slot->text.len = 0;
 	slot->result = 0;
 	note_progress(slot);
 	int r = pbs_session_ask(&worker->session, &slot->request, target, err);

@@ -316,14 +316,21 @@ int pbs_session_open(struct pbs_session *session, struct err *err)
 
 /* -- files ----------------------------------------------------------------------------------- */
 
+int pbs_text_add(struct pbs_text *text, const uint8_t *data, size_t len)
+{
+	size_t n = min_size(len, sizeof text->data - text->len);
+	memcpy(text->data + text->len, data, n);
+	text->len += n;
+	return n == len ? 0 : -EMSGSIZE;
+}
+
 struct download {
 	struct h2_request request;
 	const struct pbs_sink *sink;
 	uint64_t len;
 	bool is_over;
 	enum h2_end end;
-	char text[PBS_TEXT_MAX]; /* of a refusal */
-	size_t text_len;
+	struct pbs_text text; /* of a refusal */
 	int result;
 	struct err *err;
 };
@@ -331,12 +338,8 @@ struct download {
 static int take_file(struct h2_request *request, const uint8_t *data, size_t len)
 {
 	struct download *d = CONTAINER_OF(request, struct download, request);
-	if (request->status != 200) {
-		size_t n = min_size(len, sizeof d->text - d->text_len);
-		memcpy(d->text + d->text_len, data, n);
-		d->text_len += n;
-		return n == len ? 0 : -EMSGSIZE;
-	}
+	if (request->status != 200)
+		return pbs_text_add(&d->text, data, len);
 	if (len > d->sink->max_len - d->len)
 		d->result = err_set(d->err, -EBADMSG, "it is too long: more than %llu bytes",
 				    (unsigned long long)d->sink->max_len);
@@ -358,7 +361,7 @@ static int download_result(const struct pbs_session *session, const struct downl
 	if (d->result < 0)
 		return d->result;
 	if (d->request.status && d->request.status != 200)
-		return pbs_refusal((unsigned)d->request.status, d->text, d->text_len, err);
+		return pbs_refusal((unsigned)d->request.status, d->text.data, d->text.len, err);
 	if (d->end == H2_DONE)
 		return 0;
 	return err_set(err, d->end == H2_LOST ? -ECONNRESET : -EPROTO, "%s ended the answer in the middle",

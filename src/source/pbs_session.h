@@ -5,6 +5,15 @@
 #include "net/tunnel.h"
 #include "source/pbs_server.h"
 
+/* What a refusal says, as much of it as people read. */
+struct pbs_text {
+	char data[400];
+	size_t len;
+};
+
+/* -EMSGSIZE: the rest is not wanted. */
+int pbs_text_add(struct pbs_text *text, const uint8_t *data, size_t len);
+
 /* An index that was opened: a new session must open it as well before the server gives its chunks. */
 struct pbs_index {
 	char name[ARCHIVE_NAME_SIZE];
@@ -83,5 +92,3 @@ struct pbs_sink {
 int pbs_session_download(struct pbs_session *session, const char *name, const struct pbs_sink *sink,
 			 struct err *err) MUST_CHECK;
 
-/* The bytes of an error's text that are kept. */
-#define PBS_TEXT_MAX 400
