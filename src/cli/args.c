@@ -201,6 +201,15 @@ static bool set_via(struct options *options, const char *value)
 	return false;
 }
 
+/* Of a read, and of an answer of the server before there are any. */
+static bool set_timeout(struct options *options, const char *value)
+{
+	if (!seconds_parse(value, &options->timeout_ms))
+		return false;
+	options->repository.timeout_ms = options->timeout_ms;
+	return true;
+}
+
 static bool set_output_format(struct options *options, const char *value)
 {
 	options->is_json_pretty = strcmp(value, "json-pretty") == 0;
@@ -241,7 +250,7 @@ static bool set_value(struct options *o, enum option_id id, const char *value)
 	case OPT_CONNECTIONS:
 		return number_parse(value, 1, CONNECTIONS_MAX, &o->repository.n_connections);
 	case OPT_TIMEOUT:
-		return seconds_parse(value, &o->timeout_ms);
+		return set_timeout(o, value);
 	case OPT_SOCKET:
 		return set_text(&o->socket, value);
 	case OPT_LISTEN:

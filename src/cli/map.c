@@ -40,7 +40,6 @@ int cmd_map(const struct options *options, struct failure *why)
 {
 	struct options own = *options;
 	own.is_foreground |= own.is_verbose; /* as the reference client does */
-	own.repository.timeout_ms = own.timeout_ms;
 	struct mapping_options mapping = {
 		.repository = &own.repository,
 		.name = own.name,
