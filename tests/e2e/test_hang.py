@@ -56,7 +56,8 @@ def states_of(pid):
 
 def fetches(pid):
     """Its threads that fetch chunks are started by the first one."""
-    return any(open(path, encoding="utf-8").read().startswith("chunks-") for path in glob.glob(f"/proc/{pid}/task/*/comm"))
+    names = [open(path, encoding="utf-8").read() for path in glob.glob(f"/proc/{pid}/task/*/comm")]
+    return any(name.startswith(("chunks-", "net-")) for name in names)
 
 
 def waits_for_a_chunk(mapping):
