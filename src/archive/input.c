@@ -59,3 +59,8 @@ void input_cancel(const struct input *input, struct read *read)
 	if (input->stream)
 		stream_cancel(input->stream, read);
 }
+
+uint64_t input_prefetch(const struct input *input, uint64_t off)
+{
+	return input->stream && off < input->size ? stream_prefetch(input->stream, off) : input->size;
+}

@@ -34,3 +34,6 @@ int input_pread(const struct input *input, void *buf, size_t len, uint64_t off, 
 /* As stream_submit() and stream_cancel(); of memory answered at once. */
 void input_submit(const struct input *input, struct read *read);
 void input_cancel(const struct input *input, struct read *read);
+
+/* As stream_prefetch(); for an @off that may be anywhere. */
+uint64_t input_prefetch(const struct input *input, uint64_t off);

@@ -15,8 +15,12 @@
  *
  * A table that is one batch is kept as it is, to see whether a look-up would find what is listed.  A larger
  * one is believed.
+ *
+ * While one member is looked at, the chunks of those that come next are on their way: half of them is asked for
+ * when the other half has been reached.
  */
-#define PASSES_MAX 64u /* over a table that is very large */
+#define PASSES_MAX   64u /* over a table that is very large */
+#define AHEAD_CHUNKS 4u  /* asked for at a time, so twice as many at most are on their way */
 
 struct listing {
 	struct tree *tree;
@@ -28,6 +32,8 @@ struct listing {
 	uint8_t *raw;		     /* the whole table, when it is no longer than a batch */
 	size_t room;		     /* bytes of both */
 	size_t n, next;
+	size_t ahead, ahead_from; /* places[ahead] is to be asked for, once next is at ahead_from */
+	uint64_t ahead_end;	  /* of the last chunk that was asked for */
 };
 
 int listing_open(struct tree *tree, const struct node *dir, uint64_t after, struct listing **ret,
@@ -48,7 +54,8 @@ void listing_rest(struct listing *listing)
 {
 	free(STEAL(listing->places));
 	free(STEAL(listing->raw));
-	listing->n = listing->next = 0;
+	listing->n = listing->next = listing->ahead = listing->ahead_from = 0;
+	listing->ahead_end = 0;
 	listing->room = 0;
 }
 
@@ -126,7 +133,6 @@ static int read_batch(struct listing *listing, struct deadline until, struct err
 	listing_rest(listing);
 	bool is_whole = table.n <= listing->batch;
 	size_t cap = is_whole ? table.n + 1u : 2ul * listing->batch;
-	listing->n = listing->next = 0;
 	listing->places = calloc(cap, sizeof *listing->places);
 	if (!listing->places)
 		return err_set(err, -ENOMEM, "no memory for a directory");
@@ -182,6 +188,23 @@ static int check_search(struct listing *listing, const struct member_place *plac
 	return is_found ? 0 : err_set(err, -EBADMSG, "a table has a member where nobody looks for it");
 }
 
+/* Of members whose entries are in one chunk, the first one asks for it. */
+static void look_ahead(struct listing *listing)
+{
+	if (listing->next < listing->ahead_from)
+		return;
+	listing->ahead = listing->ahead_from = max_u64(listing->ahead, listing->next);
+	for (unsigned n = 0; n < AHEAD_CHUNKS && listing->ahead < listing->n; listing->ahead++) {
+		uint64_t pos = listing->places[listing->ahead].pos;
+		if (pos < listing->ahead_end)
+			continue;
+		listing->ahead_end = input_prefetch(&listing->tree->meta, pos);
+		if (listing->ahead_end == pos)
+			return;
+		n++;
+	}
+}
+
 /* What says nothing about the archive says something about all of it. */
 static bool is_fatal(int r)
 {
@@ -197,6 +220,7 @@ static int next_place(struct listing *listing, struct deadline until, struct mem
 		while (listing->next < listing->n && listing->places[listing->next].pos <= listing->after)
 			listing->next++;
 		if (listing->next < listing->n) {
+			look_ahead(listing);
 			*ret = listing->places[listing->next++];
 			return 1;
 		}

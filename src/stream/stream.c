@@ -302,12 +302,16 @@ static struct entry *want_chunk_locked(struct stream *stream, const struct index
 	return entry;
 }
 
+static uint64_t ahead_budget_locked(const struct stream *stream)
+{
+	uint64_t max = stream->read_ahead.max;
+	return max > stream->ahead_bytes ? max - stream->ahead_bytes : 0;
+}
+
 static void read_ahead_locked(struct stream *stream, const struct read *read)
 {
-	uint64_t from, to, max = stream->read_ahead.max;
-	uint64_t budget = max > stream->ahead_bytes ? max - stream->ahead_bytes : 0;
-	uint64_t size = stream_size(stream);
-	if (!read_ahead_note(&stream->read_ahead, read->off, read->len, budget, &from, &to))
+	uint64_t from, to, size = stream_size(stream);
+	if (!read_ahead_note(&stream->read_ahead, read->off, read->len, ahead_budget_locked(stream), &from, &to))
 		return;
 	if (from >= size)
 		return;
@@ -464,6 +468,25 @@ void stream_submit(struct stream *stream, struct read *read)
 static void submit_to_stream(void *stream, struct read *read)
 {
 	stream_submit(stream, read);
+}
+
+uint64_t stream_prefetch(struct stream *stream, uint64_t off)
+{
+	struct stream_shared *shared = stream->shared;
+	uint32_t n = index_find(stream->options.index, off);
+	struct index_chunk chunk = index_chunk(stream->options.index, n);
+	struct todo todo;
+	todo_init(&todo);
+	{
+		HOLD(&shared->lock);
+		if (stream->is_shut_down || chunk.len > ahead_budget_locked(stream))
+			return off;
+		if (!is_zero_chunk(stream, n, &chunk))
+			(void) want_chunk_locked(stream, &chunk, PRIORITY_READ_AHEAD);
+		load_start_more_locked(shared, &todo);
+	}
+	todo_run(&todo);
+	return chunk.off + chunk.len;
 }
 
 int stream_pread(struct stream *stream, struct read *read, void *buf, struct err *err)

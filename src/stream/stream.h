@@ -143,6 +143,15 @@ uint64_t stream_size(const struct stream *stream);
 
 void stream_submit(struct stream *stream, struct read *read);
 
+/*
+ * stream_prefetch - the chunk at @off will be read soon
+ *
+ * @off:  inside the stream
+ *
+ * Returns: where that chunk ends; @off itself: not now, as much as may be is read ahead already
+ */
+uint64_t stream_prefetch(struct stream *stream, uint64_t off);
+
 /* The waiting form: for whoever has a thread of its own.  @read and @buf as read_and_wait() takes them. */
 int stream_pread(struct stream *stream, struct read *read, void *buf, struct err *err) MUST_CHECK;
 

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "memory_source.h"
 #include "sample.h"
 #include "unit.h"
 #include "util/bytes.h"
@@ -205,6 +207,91 @@ static void gives_up_on_a_table_of_one_hash(void **state)
 	sample_end(&s);
 }
 
+/* -- over a stream: each file is four chunks long, so the third has data only -- */
+
+enum { CHUNK = 4096, N_FILES = 20 };
+
+struct scene {
+	struct sample s;
+	struct memory_source memory;
+	struct stream_shared *shared;
+	struct stream *stream;
+	unsigned first_chunks[N_FILES]; /* where their entries are */
+};
+
+static void open_over_a_stream(struct scene *x)
+{
+	const struct stream_limits limits = { .cache_size = 1 << 20, .n_decoders = 1, .typical_chunk = CHUNK };
+	memory_source_init_of(&x->memory, x->s.w.meta.data, x->s.w.meta.len, CHUNK);
+	const struct stream_options options = { .source = &x->memory.source, .index = &x->memory.index,
+						.read_ahead = 64 * CHUNK };
+	assert_int_equal(stream_shared_new(&limits, &x->shared, NULL), 0);
+	assert_int_equal(stream_open(x->shared, &options, &x->stream, NULL), 0);
+	const struct tree_options over = { .meta = input_of_stream(x->stream) };
+	tree_close(x->s.tree);
+	assert_int_equal(tree_open(&over, DEADLINE_NEVER, &x->s.tree, NULL), 0);
+}
+
+static void begin_over_a_stream(struct scene *x)
+{
+	char name[16];
+	memset(x, 0, sizeof *x);
+	sample_begin_empty(&x->s, false);
+	for (unsigned i = 0; i < N_FILES; i++) {
+		uint8_t data[4 * CHUNK - 200];
+		memset(data, (int)i + 1, sizeof data);
+		for (unsigned k = 0; k < sizeof data; k += 64)
+			data[k] = (uint8_t)(k / 64); /* no two chunks are alike */
+		(void) snprintf(name, sizeof name, "file-%u", i);
+		uint64_t pos = pxar_writer_file(&x->s.w, name, 0644, data, sizeof data);
+		x->first_chunks[i] = (unsigned)(pos / CHUNK);
+	}
+	sample_finish(&x->s);
+	open_over_a_stream(x);
+}
+
+static void end_over_a_stream(struct scene *x)
+{
+	tree_close(STEAL(x->s.tree));
+	stream_close(x->stream);
+	stream_shared_free(x->shared);
+	memory_source_deinit(&x->memory);
+	sample_end(&x->s);
+}
+
+static unsigned times_fetched(struct scene *x, unsigned n)
+{
+	HOLD(&x->memory.lock);
+	return x->memory.n_fetched[n];
+}
+
+static bool comes_to_be_fetched(struct scene *x, unsigned n)
+{
+	struct deadline most = deadline_in_ms(5000);
+	while (!times_fetched(x, n) && !deadline_is_over(most))
+		(void) usleep(1000);
+	return times_fetched(x, n) > 0;
+}
+
+static void asks_for_the_chunks_of_the_next_members_alone(void **state)
+{
+	struct scene x;
+	struct member member;
+	begin_over_a_stream(&x);
+	struct listing *listing = list(&x.s, "", 0);
+	assert_int_equal(listing_next(listing, DEADLINE_NEVER, &member, NULL), 1);
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(comes_to_be_fetched(&x, x.first_chunks[i]));
+	assert_int_equal(times_fetched(&x, x.first_chunks[12]), 0); /* not all at once */
+	for (unsigned i = 1; i < N_FILES; i++)
+		assert_int_equal(listing_next(listing, DEADLINE_NEVER, &member, NULL), 1);
+	assert_int_equal(listing_next(listing, DEADLINE_NEVER, &member, NULL), 0);
+	listing_close(listing);
+	for (unsigned i = 0; i < N_FILES; i++)
+		assert_int_equal(times_fetched(&x, x.first_chunks[i] + 2), 0);
+	end_over_a_stream(&x);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -216,6 +303,7 @@ int main(void)
 		TEST(refuses_members_that_nobody_would_find),
 		TEST(takes_the_first_of_two_with_the_same_name),
 		TEST(gives_up_on_a_table_of_one_hash),
+		TEST(asks_for_the_chunks_of_the_next_members_alone),
 	};
 	return RUN_TESTS(tests);
 }

@@ -693,6 +693,26 @@ static void reads_ahead_of_a_reader_and_loses_nothing(void **state)
 	end(&s);
 }
 
+static void fetches_what_is_wanted_soon_within_its_share(void **state)
+{
+	struct scene s;
+	begin_with(&s, 64 * CHUNK, 2 * CHUNK, false);
+	memory_source_hold(&s.memory);
+	assert_int_equal(stream_prefetch(s.stream, 5 * CHUNK + 7), 6 * CHUNK);
+	assert_int_equal(stream_prefetch(s.stream, 5 * CHUNK + 8), 6 * CHUNK);
+	assert_int_equal(stream_prefetch(s.stream, 4 * CHUNK), 5 * CHUNK); /* zeros */
+	assert_int_equal(stream_prefetch(s.stream, 6 * CHUNK), 7 * CHUNK);
+	assert_int_equal(stream_prefetch(s.stream, 8 * CHUNK), 8 * CHUNK);
+	assert_int_equal(memory_source_n_held(&s.memory), 2);
+	memory_source_release(&s.memory);
+	read_right(&s, 5 * CHUNK, 2 * CHUNK);
+	assert_int_equal(s.memory.n_fetches, 2);
+	assert_int_equal(stream_prefetch(s.stream, SIZE - 1), SIZE);
+	stream_shutdown(s.stream);
+	assert_int_equal(stream_prefetch(s.stream, 8 * CHUNK), 8 * CHUNK);
+	end(&s);
+}
+
 /* A source that has nothing and says so at once, or, the first time, when it is told. */
 struct failing_source {
 	struct source source;
@@ -846,6 +866,7 @@ int main(void)
 		TEST(ends_with_reads_under_way),
 		TEST(bounds_what_is_on_its_way),
 		TEST(reads_ahead_of_a_reader_and_loses_nothing),
+		TEST(fetches_what_is_wanted_soon_within_its_share),
 		TEST(fails_a_long_queue_in_a_loop),
 		TEST(stays_right_under_many_readers),
 	};
