@@ -359,11 +359,17 @@ bool nbd_answer_sent(struct nbd_answer *answer, size_t *len)
 	return true;
 }
 
-static size_t chunk_bytes(const struct read *read)
+size_t nbd_answer_held(const struct nbd_answer *answer, const struct chunk **last)
 {
 	size_t n = 0;
-	for (unsigned i = 0; i < read->n_segments; i++)
-		n += read->segments[i].chunk ? read->segments[i].chunk->len : 0;
+	for (unsigned i = 0; i < answer->n_parts; i++) {
+		const struct read *read = &answer->parts[i].read;
+		for (unsigned s = 0; answer->parts[i].has_read && s < read->n_segments; s++) {
+			const struct chunk *chunk = read->segments[s].chunk;
+			n += chunk && chunk != *last ? chunk->len : 0;
+			*last = chunk ? chunk : *last;
+		}
+	}
 	return n;
 }
 
@@ -379,13 +385,11 @@ static size_t copy_out(const struct read *read, uint8_t *to)
 
 void nbd_answer_keep_less(struct nbd_answer *answer)
 {
-	size_t held = 0, needed = 0;
-	for (unsigned i = 0; i < answer->n_parts; i++) {
-		const struct nbd_part *part = &answer->parts[i];
-		held += part->has_read ? chunk_bytes(&part->read) : 0;
-		needed += part->has_read ? part->len : 0;
-	}
-	if (held <= 2 * needed)
+	const struct chunk *last = NULL;
+	size_t needed = 0;
+	for (unsigned i = 0; i < answer->n_parts; i++)
+		needed += answer->parts[i].has_read ? answer->parts[i].len : 0;
+	if (nbd_answer_held(answer, &last) <= 2 * needed)
 		return;
 	uint8_t *bytes = malloc(needed);
 	if (!bytes)

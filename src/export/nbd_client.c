@@ -48,6 +48,12 @@ void nbd_client_free(struct nbd_client *client)
 	free(client);
 }
 
+static void hold(struct nbd_client *client, size_t n_bytes)
+{
+	client->server->n_held += n_bytes - client->n_held;
+	client->n_held = n_bytes;
+}
+
 static void forget_answer(struct nbd_answer *answer)
 {
 	struct nbd_client *client = answer->client;
@@ -73,6 +79,7 @@ void nbd_client_drop(struct nbd_client *client)
 	list_remove(&client->node);
 	list_append(&client->server->graves, &client->node);
 	client->server->n_clients--;
+	hold(client, 0);
 	while (!list_is_empty(&client->replies))
 		forget_answer(CONTAINER_OF(client->replies.next, struct nbd_answer, node));
 	for (struct list *node = client->asked.next; node != &client->asked; node = node->next)
@@ -142,13 +149,36 @@ static ssize_t send_some(struct nbd_client *client)
 	return n < 0 ? -errno : n;
 }
 
+/* From one chunk come many answers to a client that copies. */
+static size_t bytes_held(const struct nbd_client *client)
+{
+	const struct chunk *last = NULL;
+	size_t n = 0;
+	for (struct list *node = client->replies.next; node != &client->replies; node = node->next)
+		n += nbd_answer_held(CONTAINER_OF(node, struct nbd_answer, node), &last);
+	return n;
+}
+
+/* Most take more in a moment, and chunks are held for them; for those who are too many, bytes are copied out. */
+static void hold_little(struct nbd_client *client)
+{
+	const struct nbd_server *server = client->server;
+	hold(client, 0);
+	size_t n_bytes = bytes_held(client);
+	if (n_bytes <= server->options.held_bytes - server->n_held) {
+		hold(client, n_bytes);
+		return;
+	}
+	for (struct list *node = client->replies.next; node != &client->replies; node = node->next)
+		nbd_answer_keep_less(CONTAINER_OF(node, struct nbd_answer, node));
+}
+
 /* It takes no more now: until when it has to take some of it. */
 static void wait_for_client(struct nbd_client *client)
 {
 	struct nbd_server *server = client->server;
 	client->is_blocked = true;
-	for (struct list *node = client->replies.next; node != &client->replies; node = node->next)
-		nbd_answer_keep_less(CONTAINER_OF(node, struct nbd_answer, node));
+	hold_little(client);
 	if (client->stage < NBD_REQUESTS)
 		return; /* the deadline of the handshake holds */
 	if (!list_is_empty(&client->timed_node) && client->n_sent < PROGRESS_BYTES)
@@ -176,6 +206,7 @@ static void send_replies(struct nbd_client *client)
 		return;
 	}
 	client->is_blocked = false;
+	hold(client, 0);
 	if (client->stage >= NBD_REQUESTS)
 		list_remove(&client->timed_node);
 	if (client->stage == NBD_LEAVES && client->n_answers == 0)

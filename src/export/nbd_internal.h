@@ -61,6 +61,8 @@ void nbd_answer_cancel(struct nbd_answer *answer);
 int nbd_answer_fill(const struct nbd_answer *answer, struct iovec *iov, int most);
 bool nbd_answer_sent(struct nbd_answer *answer, size_t *len);
 
+/* Bytes of the chunks it holds, without the first one if that is *@last; the last one there. */
+size_t nbd_answer_held(const struct nbd_answer *answer, const struct chunk **last);
 /* It has to wait for its client: it shall not hold chunks much larger than itself. */
 void nbd_answer_keep_less(struct nbd_answer *answer);
 
@@ -98,6 +100,7 @@ struct nbd_client {
 	struct image *image;
 	struct list asked, replies; /* struct nbd_answer */
 	size_t n_answers, n_bytes;  /* on both lists and on server->done; their weight */
+	size_t n_held;		    /* bytes of chunks its replies hold while it is blocked */
 	uint64_t skip;		    /* bytes of input nobody wants */
 	struct nbd_request refused; /* what they belong to: answered when they have come */
 	bool has_refused;
@@ -132,7 +135,7 @@ struct nbd_server {
 
 	struct list clients, graves, ready, waiters;
 	struct list handshakes, senders; /* soonest deadline first */
-	size_t n_clients, max_clients, n_bytes;
+	size_t n_clients, max_clients, n_bytes, n_held;
 	struct deadline listen_again, idle_until;
 
 	pthread_mutex_t lock; /* guards all below */

@@ -30,6 +30,7 @@
 #define DESCRIPTORS_KEPT  100u	/* for chunks, control socket and all else of the process */
 #define HANDSHAKE_MS	  60000
 #define SEND_MS		  60000
+#define HELD_BYTES	  (64u << 20)
 #define LISTEN_AGAIN_MS	  1000	/* when the system had no descriptor left */
 #define EVENTS_MAX	  64
 #define ACCEPTS_MAX	  32 /* in one turn, of one socket */
@@ -429,6 +430,8 @@ static void init(struct nbd_server *server)
 		server->options.handshake_ms = HANDSHAKE_MS;
 	if (server->options.send_ms == 0)
 		server->options.send_ms = SEND_MS;
+	if (server->options.held_bytes == 0)
+		server->options.held_bytes = HELD_BYTES;
 	(void) pthread_mutex_init(&server->lock, NULL);
 }
 

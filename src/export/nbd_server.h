@@ -24,6 +24,7 @@ struct nbd_server_options {
 	int64_t idle_ms;	   /* it ends when there was no client for so long; 0 = never */
 	int64_t handshake_ms;	   /* until a client has to know what it wants; 0 = default */
 	int64_t send_ms;	   /* that a client takes none of what it asked for; 0 = default */
+	size_t held_bytes;	   /* of chunks, for all clients that take nothing now; 0 = default */
 };
 
 int nbd_server_open(const struct nbd_server_options *options, struct nbd_server **ret,

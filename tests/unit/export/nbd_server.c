@@ -580,6 +580,87 @@ static void who_takes_nothing_is_not_heard_and_then_hung_up_on(void **state)
 	end(&s);
 }
 
+/* -- chunks that are much larger than what is read of them -- */
+
+enum { LARGE_CHUNK = 1 << 20, N_LARGE = 60, PIECE = 64 << 10 };
+
+static size_t anonymous_bytes(void)
+{
+	char row[128];
+	size_t kib = 0;
+	FILE *file = fopen("/proc/self/status", "re");
+	assert_non_null(file);
+	while (fgets(row, sizeof row, file))
+		(void) sscanf(row, "RssAnon: %zu", &kib);
+	(void) fclose(file);
+	return kib << 10;
+}
+
+static void begin_large(struct scene *s, size_t held_bytes)
+{
+	*s = (struct scene){ 0 };
+	memory_source_init(&s->memory, (uint64_t)N_LARGE * LARGE_CHUNK, LARGE_CHUNK, NULL);
+	struct stream_limits limits = { .cache_size = LARGE_CHUNK, .n_decoders = 1, .typical_chunk = LARGE_CHUNK };
+	assert_int_equal(stream_shared_new(&limits, &s->shared, NULL), 0);
+	struct stream_options stream = { .source = &s->memory.source, .index = &s->memory.index };
+	assert_int_equal(stream_open(s->shared, &stream, &s->stream, NULL), 0);
+	assert_int_equal(image_disk_open(s->stream, 1, &s->image, NULL), 0);
+	s->export = (struct nbd_export){ "disk.img", "a disk", s->image->size, s->image };
+	struct nbd_server_options options = { .offer = { &s->export, 1, .has_default = true },
+					      .held_bytes = held_bytes };
+	assert_int_equal(nbd_server_open(&options, &s->server, NULL), 0);
+}
+
+static bool all_are_fetched(struct scene *s)
+{
+	struct stream_stats stats;
+	stream_get_stats(s->stream, &stats);
+	return stats.fetched_chunks == N_LARGE - N_LARGE / 3;
+}
+
+static void expect_pieces(struct scene *s, int fd)
+{
+	CLEANUP(freep) uint8_t *piece = malloc(PIECE);
+	for (unsigned i = 0; i < N_LARGE; i++) {
+		uint8_t head[16];
+		get(fd, head, sizeof head);
+		get(fd, piece, PIECE);
+		assert_int_equal(load_be32(head + 4), 0);
+		assert_memory_equal(piece, s->memory.image + (load_be64(head + 8) ^ 0xabcd), PIECE);
+	}
+}
+
+/* What it takes while they wait, beside what the answers have themselves. */
+static size_t bytes_for_answers_that_wait(struct scene *s, size_t held_bytes)
+{
+	begin_large(s, held_bytes);
+	size_t before = anonymous_bytes();
+	int fd = client_of(s, NBD_SIMPLE);
+	for (uint64_t i = 0; i < N_LARGE; i++)
+		ask(fd, NBD_SIMPLE, NBD_CMD_READ, 0, i * LARGE_CHUNK + 4711, PIECE);
+	assert_true(comes_true(all_are_fetched, s));
+	/* The last ones were taken over by the server when it has answered another client. */
+	int user = client_of(s, NBD_SIMPLE);
+	ask(user, NBD_SIMPLE, NBD_CMD_READ, 0, LARGE_CHUNK, 512);
+	expect_read(s, user, NBD_SIMPLE, LARGE_CHUNK, 512);
+	stream_shared_trim(s->shared, true);
+	size_t after = anonymous_bytes();
+	expect_pieces(s, fd);
+	close(user);
+	close(fd);
+	end(s);
+	return after > before ? after - before : 0;
+}
+
+static void who_takes_nothing_holds_few_chunks(void **state)
+{
+	struct scene s;
+	size_t all = bytes_for_answers_that_wait(&s, (size_t)N_LARGE * LARGE_CHUNK);
+	size_t few = bytes_for_answers_that_wait(&s, 8 * LARGE_CHUNK);
+	assert_true(all > 24u * LARGE_CHUNK);
+	assert_true(few < 16u * LARGE_CHUNK);
+}
+
 static void a_flood_of_errors_is_bounded(void **state)
 {
 	struct scene s;
@@ -755,6 +836,7 @@ int main(void)
 		TEST(passes_over_an_option_too_long),
 		TEST(who_does_not_say_what_it_wants_is_hung_up_on),
 		TEST(who_takes_nothing_is_not_heard_and_then_hung_up_on),
+		TEST(who_takes_nothing_holds_few_chunks),
 		TEST(a_flood_of_errors_is_bounded),
 		TEST(who_leaves_takes_its_reads_along),
 		TEST(others_are_served_while_one_waits),
