@@ -83,6 +83,17 @@ class Mapping:
         return self.row()["pid"]
 
 
+def touch_memory():
+    """A virtual machine's memory costs ten times as much where its host never gave it any: not to be measured."""
+    with open("/proc/meminfo", encoding="ascii") as rows:
+        known = dict(row.split(":") for row in rows)
+    available = int(known["MemAvailable"].split()[0]) * KIB
+    with mmap.mmap(-1, min(available // 2, 4 * GIB) // MIB * MIB, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        memory.madvise(mmap.MADV_HUGEPAGE)
+        for off in range(0, len(memory), 4 * KIB):
+            memory[off] = 1
+
+
 class Bench:
     """Data, tools and everything that must be taken away at the end, in one `with`."""
 
@@ -102,6 +113,7 @@ class Bench:
         self.env.update(PBSMAP_RUN_DIR=os.path.join(self.directory, "run"), LC_ALL="C.UTF-8")
         self.stack.callback(self.unmap_all)
         self.engine = self.find_engine()
+        touch_memory()
         return self
 
     def __exit__(self, *why):
