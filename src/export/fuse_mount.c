@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 
 #include "util/buf.h"
@@ -229,6 +230,19 @@ int fuse_mount_on_path(const char *path, const char *fs_name, const char *more, 
 	*ret = FUSE_MOUNT_NONE;
 	ret->fuse_fd = fuse_fd;
 	return 0;
+}
+
+void fuse_path_read_ahead(const char *path)
+{
+	struct stat st;
+	char name[64], text[16];
+	if (stat(path, &st) < 0)
+		return;
+	(void) snprintf(name, sizeof name, "/sys/class/bdi/%u:%u/read_ahead_kb", major(st.st_dev), minor(st.st_dev));
+	int len = snprintf(text, sizeof text, "%u", FUSE_MAX_READ >> 10);
+	CLEANUP(closep) int fd = open(name, O_WRONLY | O_CLOEXEC);
+	if (fd >= 0)
+		(void) write_full(fd, text, (size_t)len);
 }
 
 /* Without root only the set-uid helper may. */

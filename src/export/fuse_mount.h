@@ -40,6 +40,12 @@ int fuse_mount_nowhere(const char *fs_name, const char *run_dir, bool without_fs
 int fuse_mount_on_path(const char *path, const char *fs_name, const char *more, struct fuse_mount *ret,
 		       struct err *err) MUST_CHECK;
 
+/*
+ * Who reads through the page cache reads as much at once as one request may be: 1 MiB instead of the kernel's
+ * 128 KiB.  Takes root; once the mount answers, because its first answer sets it back.
+ */
+void fuse_path_read_ahead(const char *path);
+
 /* The file of fuse_mount_nowhere(), open for direct I/O.  Somebody serves it by now. */
 int fuse_mount_open(const struct fuse_mount *mount, int *ret_fd, struct err *err) MUST_CHECK;
 

@@ -199,6 +199,8 @@ static int do_show(struct kept *kept, const json_t *question, json_t **ret, stru
 		r = privileges_keep(kept->path ? 1u << CAP_SYS_ADMIN | 1u << CAP_DAC_OVERRIDE : 0, err);
 	if (r == 0)
 		r = kept->is_directory ? check_directory(device, err) : check_answers(device, err);
+	if (r == 0 && kept->path)
+		fuse_path_read_ahead(kept->path);
 	if (r == 0)
 		*ret = json_pack("{s:o, s:o}", "device", text_to_json(device), "partitions",
 				 strv_to_json(&partitions));

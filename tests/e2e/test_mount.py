@@ -138,6 +138,12 @@ def test_options_of_the_mount(s, root, files):
     assert {"noexec", "noatime", "nosuid", "nodev", "ro"} <= set(row.split()[5].split(","))
 
 
+def test_the_kernel_reads_ahead_as_much_as_one_request_may_have(s, mnt):
+    device = os.stat(mnt).st_dev
+    with open(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb", encoding="ascii") as text:
+        assert text.read() == "1024\n"
+
+
 # -- an ordinary user --------------------------------------------------------------------------
 
 
