@@ -188,10 +188,10 @@ static int check_search(struct listing *listing, const struct member_place *plac
 	return is_found ? 0 : err_set(err, -EBADMSG, "a table has a member where nobody looks for it");
 }
 
-/* Of members whose entries are in one chunk, the first one asks for it. */
-static void look_ahead(struct listing *listing)
+/* Of members whose entries are in one chunk, the first one asks for it.  Who does not wait begins nothing. */
+static void look_ahead(struct listing *listing, struct deadline until)
 {
-	if (listing->next < listing->ahead_from)
+	if (listing->next < listing->ahead_from || deadline_is_past(until))
 		return;
 	listing->ahead = listing->ahead_from = max_u64(listing->ahead, listing->next);
 	for (unsigned n = 0; n < AHEAD_CHUNKS && listing->ahead < listing->n; listing->ahead++) {
@@ -220,7 +220,7 @@ static int next_place(struct listing *listing, struct deadline until, struct mem
 		while (listing->next < listing->n && listing->places[listing->next].pos <= listing->after)
 			listing->next++;
 		if (listing->next < listing->n) {
-			look_ahead(listing);
+			look_ahead(listing, until);
 			*ret = listing->places[listing->next++];
 			return 1;
 		}
