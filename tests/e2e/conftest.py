@@ -17,6 +17,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "core: runs under ThreadSanitizer as well")
     config.addinivalue_line("markers", "kernel: runs in the machine of tests/vm as well")
     config.addinivalue_line("markers", "vm: runs there only, for devices that this kernel may not have")
+    config.addinivalue_line("markers", "patient: takes long for reasons of time, not of code: once is enough")
     config.addinivalue_line("markers", "directory: about a datastore directory itself, not about what a server shows")
 
 

@@ -49,6 +49,8 @@ class Shell:
         rc = s.path("shell", rc)
         os.makedirs(os.path.dirname(rc))
         os.mkdir(s.path("bin"))
+        # Where there is none, fish goes through all manual pages, in a process that outlives it.
+        os.makedirs(s.path("shell", "data", "fish", "generated_completions"))
         with open(rc, "w", encoding="utf-8") as config:
             config.write(text.format(prompt=PROMPT, scripts=os.path.join(TOP, "completion")))
         with open(s.path("bin", "pbsmap"), "w", encoding="utf-8") as stand_in:

@@ -37,7 +37,9 @@ class Stuck:
 
 @pytest.fixture
 def stuck(s, root, mkstore, store):
-    return Stuck(s, store)
+    stuck = Stuck(s, store)
+    yield stuck
+    s.kill(stuck.pid, signal.SIGCONT)  # else everything that ends it waits for it to answer
 
 
 def loops():
@@ -119,6 +121,7 @@ def test_kill_9_with_reads_on_their_way(s, loop, stuck):
     assert wait_until(lambda: not os.path.exists(f"/proc/{server}/fd"))
 
 
+@pytest.mark.patient
 def test_a_server_process_that_does_not_answer_is_shown_and_can_be_taken_away(s, loop, golden):
     image = golden.image(SNAPSHOT, ARCHIVE)
     device = s.map(*image.arguments())
@@ -137,6 +140,7 @@ def test_a_server_process_that_does_not_answer_is_shown_and_can_be_taken_away(s,
     assert s.list() == []
 
 
+@pytest.mark.patient
 def test_a_path_whose_server_process_does_not_answer(s, golden):
     image = golden.image(SNAPSHOT, ARCHIVE)
     path = s.map("--via", "file", *image.arguments(), s.path("image"))
