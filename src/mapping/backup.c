@@ -10,7 +10,6 @@
 
 #include "format/blob.h"
 #include "mapping/choose.h"
-#include "mapping/environment.h"
 #include "mapping/index_copy.h"
 #include "mapping/key_source.h"
 #include "source/dir.h"
@@ -140,7 +139,7 @@ static int check_key(struct backup *backup, const struct repository_options *opt
 	int r = manifest_check(backup->manifest, backup->key, err);
 	if (r == MANIFEST_UNSIGNED && backup->key)
 		return check_unsigned(options, keys, mode, err);
-	if (r == MANIFEST_NOT_CHECKED)
+	if (r == MANIFEST_NOT_CHECKED && !backup->is_beside) /* one manifest, one warning */
 		warn_not_checked(options, backup->manifest);
 	return r < 0 ? r : 0;
 }
@@ -250,17 +249,23 @@ static int open_archive(struct backup *backup, const struct repository_options *
 	return r < 0 ? r : open_index(backup, options, file->name, file, &why->err);
 }
 
-/* The first one's key was checked with the manifest. */
-static int use_key_of(struct backup *backup, const struct backup *first,
-		      const struct repository_options *options, enum crypt_mode mode, struct err *err)
+/*
+ * Checked with the manifest once, and kept by the first one, whoever needs it first: a password can be read from the
+ * environment only once.
+ */
+static int use_key_of(struct backup *backup, struct backup *first, const struct repository_options *options,
+		      enum crypt_mode mode, struct err *err)
 {
+	int r = first->key ? 0 : find_and_use_key(backup, options, mode, err);
+	if (r < 0)
+		return r;
 	if (!first->key)
-		return find_and_use_key(backup, options, mode, err);
+		first->key = STEAL(backup->key);
 	backup->stream_key = mode == CRYPT_ENCRYPT ? first->key : NULL;
 	return 0;
 }
 
-int backup_open_beside(const struct repository_options *options, const struct backup *first,
+int backup_open_beside(const struct repository_options *options, struct backup *first,
 		       const char *archive, struct backup **ret, struct failure *why)
 {
 	CLEANUP(backup_closep) struct backup *backup = calloc(1, sizeof *backup);
@@ -460,7 +465,6 @@ int backup_open(const struct repository_options *options, const char *snapshot, 
 		if (r == 0)
 			r = open_archive(backup, options, archive, why);
 	}
-	environment_forget_secrets(); /* those that were not needed */
 	if (r < 0)
 		return r;
 	*ret = STEAL(backup);

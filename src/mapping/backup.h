@@ -86,7 +86,9 @@ struct backup {
  *
  * Takes the snapshot's shared lock, checks manifest (is it the snapshot that was asked for),
  * fingerprint and signature, copies the index to an unlinked file that is not on tmpfs, compares
- * its size and csum with the manifest and maps that copy.  The environment has no secrets any more then.
+ * its size and csum with the manifest and maps that copy.
+ *
+ * Passwords come from the environment where they are needed: whoever has opened all calls environment_forget_secrets().
  *
  * Errors:  -ENOENT with candidates; -EAGAIN not finished; -EBUSY locked; -ENOKEY, -EKEYREJECTED;
  *          -EBADMSG; -EISDIR an archive that is mounted, not mapped (.pxar); -EINVAL no image
@@ -97,11 +99,11 @@ int backup_open(const struct repository_options *options, const char *snapshot, 
 /**
  * backup_open_beside - another archive of the snapshot that @first has open
  *
- * It uses the same source, and the same key where that is the one; close it before @first.
+ * It uses the same source and the same key, which @first keeps if it had none; close it before @first.
  *
  * Errors:  as backup_open() for the archive
  */
-int backup_open_beside(const struct repository_options *options, const struct backup *first,
+int backup_open_beside(const struct repository_options *options, struct backup *first,
 		       const char *archive, struct backup **ret, struct failure *why) MUST_CHECK;
 
 /**

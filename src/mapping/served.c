@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "mapping/damage_text.h"
+#include "mapping/environment.h"
 #include "util/buf.h"
 
 #define SECTOR 512
@@ -75,6 +76,7 @@ int served_open_backup(struct served *served, const struct mapping_options *opti
 			: backup_open(options->repository, options->snapshot, options->archive, &served->backup, why);
 	if (r == 0 && options->via == VIA_SOCKET)
 		r = served_nbd_open(served, options, why);
+	environment_forget_secrets(); /* those that were not needed */
 	return r < 0 ? r : describe(served, options, &why->err);
 }
 

@@ -6,6 +6,7 @@
 
 #include "mapping/choose.h"
 #include "mapping/damage_text.h"
+#include "mapping/environment.h"
 #include "stream/stream.h"
 #include "util/array.h"
 #include "util/bytes.h"
@@ -39,7 +40,7 @@ static int add_disk(struct disks *disks, struct backup *take_backup, struct err 
 static int open_others(struct disks *disks, struct failure *why)
 {
 	CLEANUP(strv_deinit) struct strv images = STRV_EMPTY;
-	const struct backup *first = disks->items[0].backup;
+	struct backup *first = disks->items[0].backup;
 	int r = choose_images(first->manifest, &images, &why->err);
 	for (size_t i = 1; r == 0 && i < images.n; i++) {
 		struct backup *backup;
@@ -62,7 +63,10 @@ int disks_open(const struct params *params, void (*say)(void *user, const char *
 	int r = backup_open(&ret->repository, params->values[PARAM_SNAPSHOT], archive, &first, why);
 	if (r == 0)
 		r = add_disk(ret, first, &why->err);
-	return r < 0 || is_one ? r : open_others(ret, why);
+	if (r == 0 && !is_one)
+		r = open_others(ret, why);
+	environment_forget_secrets(); /* those that were not needed */
+	return r;
 }
 
 static void tell_damage(void *user, const struct damage *damage)

@@ -24,7 +24,8 @@
 #define DRIVE "drive-scsi0.img"
 #define SMALL_SIZE 12587008
 
-#define NOT_CHECKED "warning: the signature of the manifest was not checked: that takes the key c3:32:d8:d8:46:23:bd:d8"
+#define NOT_CHECKED_WITH "warning: the signature of the manifest was not checked: that takes the key "
+#define NOT_CHECKED NOT_CHECKED_WITH "c3:32:d8:d8:46:23:bd:d8"
 #define NOT_SIGNED "warning: the manifest is not signed"
 #define VOUCHES_FOR_NOTHING NOT_SIGNED " and the archive not encrypted: the key vouches for nothing"
 
@@ -168,28 +169,6 @@ static void tells_what_a_stream_needs(void **state)
 }
 
 /* Nobody who writes to the file afterwards changes what was checked. */
-/* Needed or not, and whatever comes of it. */
-static void leaves_no_secret_in_the_environment(void **state)
-{
-	static const struct {
-		const char *snapshot, *chunks;
-		bool is_there;
-	} rows[] = { { VM, NULL, true }, { "vm/1", NULL, false }, { "nowhere.img.fidx", "store/.chunks", false } };
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		CLEANUP(backup_closep) struct backup *backup = NULL;
-		CLEANUP(failure_deinit) struct failure why = FAILURE_NONE;
-		CLEANUP(strv_deinit) struct strv said = STRV_EMPTY;
-		struct repository_options options = store_options(&said);
-		options.chunks = rows[i].chunks;
-		assert_int_equal(setenv("PBS_PASSWORD", "secret", 1), 0);
-		assert_int_equal(setenv("PBS_ENCRYPTION_PASSWORD", "secret", 1), 0);
-		int r = backup_open(&options, rows[i].snapshot, DRIVE, &backup, &why);
-		assert_int_equal(r == 0, rows[i].is_there);
-		assert_null(getenv("PBS_PASSWORD"));
-		assert_null(getenv("PBS_ENCRYPTION_PASSWORD"));
-	}
-}
-
 static void reads_a_copy_of_the_index(void **state)
 {
 	static const struct row row = { PLAIN, "small.img" };
@@ -224,14 +203,14 @@ static void keeps_a_snapshot_from_being_removed(void **state)
 /* -- damage ---------------------------------------------------------------------------------- */
 
 /* The manifest of host/plain, not signed, as somebody else would have it. */
-static void write_manifest(const char *path, const char *of, const struct manifest_file *file,
-			   const struct crypt_key *key)
+static void write_manifest(const char *path, const char *of, const struct manifest_file *files,
+			   size_t n_files, const struct crypt_key *key)
 {
 	CLEANUP(blob_codec_freep) struct blob_codec *codec = NULL;
 	CLEANUP(freep) char *text = NULL;
 	struct snapshot snapshot;
 	assert_int_equal(snapshot_parse(of, &snapshot, NULL), 0);
-	assert_int_equal(manifest_write(&snapshot, file, 1, key, &text, NULL), 0);
+	assert_int_equal(manifest_write(&snapshot, files, n_files, key, &text, NULL), 0);
 	size_t len = strlen(text);
 	CLEANUP(freep) uint8_t *raw = malloc(blob_encode_bound(len));
 	assert_int_equal(blob_codec_new(&codec, NULL), 0);
@@ -283,35 +262,35 @@ static void take_the_manifest_of_another(void)
 static void take_the_manifest_of_another_second(void)
 {
 	struct manifest_file file = small_img();
-	write_manifest(MANIFEST, "host/plain/2024-06-02T00:00:01Z", &file, NULL);
+	write_manifest(MANIFEST, "host/plain/2024-06-02T00:00:01Z", &file, 1, NULL);
 }
 
 static void have_another_size_in_the_manifest(void)
 {
 	struct manifest_file file = small_img();
 	file.size += 512;
-	write_manifest(MANIFEST, PLAIN, &file, NULL);
+	write_manifest(MANIFEST, PLAIN, &file, 1, NULL);
 }
 
 static void have_another_csum_in_the_manifest(void)
 {
 	struct manifest_file file = small_img();
 	file.csum[DIGEST_SIZE - 1] ^= 1;
-	write_manifest(MANIFEST, PLAIN, &file, NULL);
+	write_manifest(MANIFEST, PLAIN, &file, 1, NULL);
 }
 
 static void say_that_it_is_encrypted(void)
 {
 	struct manifest_file file = small_img();
 	file.mode = CRYPT_ENCRYPT;
-	write_manifest(MANIFEST, PLAIN, &file, NULL);
+	write_manifest(MANIFEST, PLAIN, &file, 1, NULL);
 }
 
 static void forget_the_archive(void)
 {
 	struct manifest_file file = small_img();
 	(void) strcpy(file.name, "other.img.fidx");
-	write_manifest(MANIFEST, PLAIN, &file, NULL);
+	write_manifest(MANIFEST, PLAIN, &file, 1, NULL);
 }
 
 static void flip_a_bit_of_a_digest(void)
@@ -402,15 +381,18 @@ static void refuses_a_snapshot_that_was_damaged_or_forged(void **state)
 	}
 }
 
-static struct crypt_key *golden_key(void)
+static struct crypt_key *golden_key(const char *name, const char *password)
 {
+	CLEANUP(secret_deinit) struct secret secret = SECRET_EMPTY;
 	CLEANUP(key_file_deinit) struct key_file file = { 0 };
 	CLEANUP(freep) uint8_t *text = NULL;
 	struct crypt_key *key = NULL;
 	size_t len;
-	assert_int_equal(read_file_at(AT_FDCWD, "key-none.json", 0, 4096, &text, &len, NULL), 0);
+	assert_int_equal(read_file_at(AT_FDCWD, name, 0, 4096, &text, &len, NULL), 0);
 	assert_int_equal(key_file_parse((char *)text, len, &file, NULL), 0);
-	assert_int_equal(key_file_open(&file, NULL, &key, NULL), 0);
+	if (password)
+		assert_int_equal(secret_init_copy(&secret, (const uint8_t *)password, strlen(password), NULL), 0);
+	assert_int_equal(key_file_open(&file, password ? &secret : NULL, &key, NULL), 0);
 	return key;
 }
 
@@ -421,15 +403,81 @@ static void a_signature_covers_what_is_shown(void **state)
 				forged = { PLAIN, "small.img", "key-none.json", .r = -EKEYREJECTED },
 				stripped = { PLAIN, "small.img", "key-none.json", .r = -EACCES,
 					     .words = "not signed, although a key was given" };
-	CLEANUP(crypt_key_freep) struct crypt_key *key = golden_key(), *k0 = key_k0();
+	CLEANUP(crypt_key_freep) struct crypt_key *key = golden_key("key-none.json", NULL), *k0 = key_k0();
 	struct manifest_file file = small_img();
 	file.mode = CRYPT_SIGN_ONLY;
-	write_manifest(MANIFEST, PLAIN, &file, key);
+	write_manifest(MANIFEST, PLAIN, &file, 1, key);
 	try(&with_key);
-	write_manifest(MANIFEST, PLAIN, &file, k0);
+	write_manifest(MANIFEST, PLAIN, &file, 1, k0);
 	try(&forged);
-	write_manifest(MANIFEST, PLAIN, &file, NULL);
+	write_manifest(MANIFEST, PLAIN, &file, 1, NULL);
 	try(&stripped);
+}
+
+/* -- several archives ------------------------------------------------------------------------ */
+
+/* A snapshot of these images, which are all the same but for their names; signed with @key. */
+static void make_images(const struct manifest_file *images, size_t n, const struct crypt_key *key)
+{
+	struct manifest_file files[4];
+	assert_true(n <= ARRAY_LEN(files));
+	for (size_t i = 0; i < n; i++) {
+		char path[128];
+		files[i] = small_img();
+		files[i].mode = images[i].mode;
+		memcpy(files[i].name, images[i].name, sizeof files[i].name);
+		(void) snprintf(path, sizeof path, "store/" PLAIN "/%s", images[i].name);
+		store_copy_file(INDEX, path);
+	}
+	write_manifest(MANIFEST, PLAIN, files, n, key);
+}
+
+/* Whichever needs it first. */
+static void one_password_opens_all_archives(void **state)
+{
+	static const struct manifest_file images[] = {
+		{ .name = "a.img.fidx", .mode = CRYPT_NONE },
+		{ .name = "b.img.fidx", .mode = CRYPT_ENCRYPT },
+		{ .name = "c.img.fidx", .mode = CRYPT_ENCRYPT },
+		{ .name = "d.img.fidx", .mode = CRYPT_SIGN_ONLY },
+	};
+	CLEANUP(crypt_key_freep) struct crypt_key *key = golden_key("key-scrypt.json", "scrypt-pass-a");
+	golden_copy("keys/key-scrypt.json", "fits/proxmox-backup/encryption-key.json");
+	make_images(images, ARRAY_LEN(images), key);
+	for (size_t first = 0; first < ARRAY_LEN(images); first++) {
+		CLEANUP(strv_deinit) struct strv said = STRV_EMPTY;
+		CLEANUP(failure_deinit) struct failure why = FAILURE_NONE;
+		CLEANUP(backup_closep) struct backup *backup = NULL;
+		struct repository_options options = store_options(&said);
+		assert_int_equal(setenv("XDG_CONFIG_HOME", "fits", 1), 0);
+		assert_int_equal(setenv("PBS_ENCRYPTION_PASSWORD", "scrypt-pass-a", 1), 0);
+		assert_int_equal(backup_open(&options, PLAIN, images[first].name, &backup, &why), 0);
+		for (size_t i = 0; i < ARRAY_LEN(images); i++) {
+			CLEANUP(backup_closep) struct backup *beside = NULL;
+			int r = backup_open_beside(&options, backup, images[i].name, &beside, &why);
+			expect(images[i].name, r, &why.err, 0, NULL);
+			assert_int_equal(beside->stream_key != NULL, images[i].mode == CRYPT_ENCRYPT);
+		}
+		assert_string_equal(joined(&said), first == 0 ? NOT_CHECKED_WITH "44:9e:e8:8c:cb:b6:82:ea" : "");
+	}
+}
+
+static void what_is_said_of_a_manifest_is_said_once(void **state)
+{
+	static const struct manifest_file images[] = {
+		{ .name = "a.img.fidx", .mode = CRYPT_SIGN_ONLY },
+		{ .name = "b.img.fidx", .mode = CRYPT_SIGN_ONLY },
+	};
+	CLEANUP(strv_deinit) struct strv said = STRV_EMPTY;
+	CLEANUP(failure_deinit) struct failure why = FAILURE_NONE;
+	CLEANUP(backup_closep) struct backup *backup = NULL;
+	CLEANUP(backup_closep) struct backup *beside = NULL;
+	CLEANUP(crypt_key_freep) struct crypt_key *key = golden_key("key-none.json", NULL);
+	struct repository_options options = store_options(&said);
+	make_images(images, ARRAY_LEN(images), key);
+	assert_int_equal(backup_open(&options, PLAIN, "a.img", &backup, &why), 0);
+	assert_int_equal(backup_open_beside(&options, backup, "b.img", &beside, &why), 0);
+	assert_string_equal(joined(&said), NOT_CHECKED);
 }
 
 /* -- a loose index --------------------------------------------------------------------------- */
@@ -536,11 +584,12 @@ int main(void)
 		TEST_HERE(opens_what_can_be_trusted_and_says_how_far),
 		TEST_HERE(refuses_what_is_not_there_or_not_allowed),
 		TEST_HERE(tells_what_a_stream_needs),
-		TEST_HERE(leaves_no_secret_in_the_environment),
 		TEST_HERE(reads_a_copy_of_the_index),
 		TEST_HERE(keeps_a_snapshot_from_being_removed),
 		TEST_HERE(refuses_a_snapshot_that_was_damaged_or_forged),
 		TEST_HERE(a_signature_covers_what_is_shown),
+		TEST_HERE(one_password_opens_all_archives),
+		TEST_HERE(what_is_said_of_a_manifest_is_said_once),
 		TEST_HERE(warns_of_a_wrong_checksum_in_the_header_of_an_index),
 		TEST_HERE(opens_a_loose_index_with_or_without_a_manifest),
 		TEST_HERE(refuses_a_loose_index_that_is_none),
