@@ -205,6 +205,17 @@ void tls_server_close(struct tls_server *server)
 	free(server);
 }
 
+/*
+ * A key belongs to SHA-256 (RFC 8446, section 4.2.11).  A server with certificates as well would take the client's
+ * favourite, mostly one of SHA-384, and then ask for a certificate.
+ */
+static void prefer_sha256(SSL_CTX *ctx)
+{
+	(void) SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
+	(void) SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:"
+					     "TLS_AES_256_GCM_SHA384");
+}
+
 static void set_up(struct tls_server *server, const struct tls_server_options *options)
 {
 	SSL_CTX *ctx = server->ctx;
@@ -213,12 +224,16 @@ static void set_up(struct tls_server *server, const struct tls_server_options *o
 	(void) SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION);
 	(void) SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	(void) SSL_CTX_set_num_tickets(ctx, 0);
+	/* A key is a session to the library, which belongs to somebody where certificates are asked for. */
+	(void) SSL_CTX_set_session_id_context(ctx, (const uint8_t *)"nbd", 3);
 	(void) SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 				     SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_app_data(ctx, server);
 	/* With keys alone, of the old version only the suites that use them, with forward secrecy. */
 	if (options->psk_file && !options->certificates)
 		(void) SSL_CTX_set_cipher_list(ctx, "kECDHEPSK:kDHEPSK:!eNULL:!SHA1");
+	if (options->psk_file && options->certificates)
+		prefer_sha256(ctx);
 }
 
 int tls_server_open(const struct tls_server_options *options, struct tls_server **ret, struct err *err)

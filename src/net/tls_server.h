@@ -15,7 +15,8 @@ struct tls_server_options {
 	const char *certificates; /* a directory with server-cert.pem and server-key.pem; where ca-cert.pem is
 				     there as well, a client needs a certificate of that authority, and none in
 				     ca-crl.pem.  NULL = none */
-	const char *psk_file;	  /* lines of NAME:KEY, the key in hex digits; NULL = none */
+	const char *psk_file;	  /* lines of NAME:KEY, the key in hex digits; NULL = none.  With both, a client needs
+				     one of them */
 };
 
 /*

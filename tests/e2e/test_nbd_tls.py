@@ -147,6 +147,16 @@ def test_keys_that_both_sides_have(s, image, psk_file):
     assert size_over(s, with_key(uri, NAME, psk_file)) == str(image.size)
 
 
+def test_a_key_or_a_certificate(s, image, authority, psk_file):
+    """Of a server with both a client needs one, whichever version and suites its library prefers."""
+    server = authority.pick("srv", "server-cert.pem", "server-key.pem", "ca-cert.pem")
+    client = authority.pick("cli", "client-cert.pem", "client-key.pem", "ca-cert.pem")
+    _, uri = serve(s, "--listen", "0", "--tls-certificates", server, "--tls-psk", psk_file, *image.arguments())
+    assert size_over(s, with_certificates(uri, client)) == str(image.size)
+    assert size_over(s, with_key(uri, NAME, psk_file)) == str(image.size)
+    assert size_over(s, with_certificates(uri, authority.pick("none", "ca-cert.pem")), check=False) is None
+
+
 def test_qemu_with_keys(s, image, psk_file):
     need("qemu-img")
     _, uri = serve(s, "--listen", "0", "--tls-psk", psk_file, *image.arguments())

@@ -91,17 +91,37 @@ void tls_authority_write(const char *path)
 	assert_int_equal(fclose(f), 0);
 }
 
+static X509 *issue(EVP_PKEY *key, const struct tls_peer_options *options)
+{
+	bool is_own = options->issuer == ISSUER_SELF;
+	make_authority();
+	X509 *cert = make_certificate(key, "a peer of tests", is_own ? NULL : authority);
+	if (options->names)
+		add_extension(cert, is_own ? cert : authority, NID_subject_alt_name, options->names);
+	if (options->is_expired)
+		(void) X509_gmtime_adj(X509_getm_notAfter(cert), -60);
+	assert_true(X509_sign(cert, is_own ? key : authority_key, EVP_sha256()) > 0);
+	return cert;
+}
+
+void tls_certificate_write(const struct tls_peer_options *options, const char *cert_path, const char *key_path)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	X509 *cert = issue(key, options);
+	FILE *cert_file = fopen(cert_path, "we"), *key_file = fopen(key_path, "we");
+	assert_true(cert_file && key_file);
+	assert_int_equal(PEM_write_X509(cert_file, cert), 1);
+	assert_int_equal(PEM_write_PrivateKey(key_file, key, NULL, NULL, 0, NULL, NULL), 1);
+	assert_int_equal(fclose(cert_file) | fclose(key_file), 0);
+	X509_free(cert);
+	EVP_PKEY_free(key);
+}
+
 static void make_context(struct tls_peer *server)
 {
 	EVP_PKEY *key = EVP_EC_gen("P-256");
-	bool is_own = server->options.issuer == ISSUER_SELF;
+	X509 *cert = issue(key, &server->options);
 	unsigned len = 0;
-	make_authority();
-	X509 *cert = make_certificate(key, "a server of tests", is_own ? NULL : authority);
-	add_extension(cert, is_own ? cert : authority, NID_subject_alt_name, server->options.names);
-	if (server->options.is_expired)
-		(void) X509_gmtime_adj(X509_getm_notAfter(cert), -60);
-	assert_true(X509_sign(cert, is_own ? key : authority_key, EVP_sha256()) > 0);
 	assert_int_equal(X509_digest(cert, EVP_sha256(), server->fingerprint, &len), 1);
 	assert_int_equal(len, DIGEST_SIZE);
 	server->ctx = SSL_CTX_new(TLS_server_method());

@@ -48,6 +48,8 @@ unsigned tls_peer_n_accepted(struct tls_peer *server);
 
 /* The test authority's certificate is written to @path: for SSL_CERT_FILE. */
 void tls_authority_write(const char *path);
+/* A new certificate, of which only issuer, names (NULL = none) and is_expired are looked at, and its key. */
+void tls_certificate_write(const struct tls_peer_options *options, const char *cert_path, const char *key_path);
 
 /* -1 = the end.  All of @len, or false. */
 int tls_conn_read(struct tls_conn *conn, void *to, size_t len);
