@@ -2,6 +2,7 @@
 #include "export/nbd_listen.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
@@ -23,7 +24,7 @@ struct place {
 	char *copies[2];
 	const char *name;
 	int dir_fd;
-	struct sockaddr_un address; /* by the folder's descriptor: a long path fits as well */
+	struct sockaddr_un address; /* by the folder's descriptor */
 };
 
 static void place_deinit(struct place *place)
@@ -47,8 +48,8 @@ static int place_find(const char *path, struct place *ret, struct err *err)
 	ret->address = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	int n = snprintf(ret->address.sun_path, sizeof ret->address.sun_path, "/proc/self/fd/%d/%s", ret->dir_fd,
 			 ret->name);
-	if (n >= (int)sizeof ret->address.sun_path)
-		return err_set(err, -ENAMETOOLONG, "%s: the name of a socket cannot be that long", path);
+	if (n >= (int)sizeof ret->address.sun_path) /* a long name; the path fits, for clients */
+		(void) snprintf(ret->address.sun_path, sizeof ret->address.sun_path, "%s", path);
 	return 0;
 }
 
@@ -103,13 +104,25 @@ static int note_path(const char *path, const struct place *place, struct nbd_pat
 	return 0;
 }
 
+static_assert(NBD_SOCKET_PATH_MAX == sizeof ((struct sockaddr_un *)NULL)->sun_path - 1, "and a zero behind it");
+
+int nbd_path_check(const char *path, struct err *err)
+{
+	if (strlen(path) > NBD_SOCKET_PATH_MAX)
+		return err_set(err, -EINVAL, "a unix socket has a path of at most %u bytes, longer ones no client can "
+			       "name; of %zu is %s", NBD_SOCKET_PATH_MAX, strlen(path), path);
+	return 0;
+}
+
 int nbd_listen_path(const char *path, struct nbd_path *ret, int *ret_fd, struct err *err)
 {
 	CLEANUP(place_deinit) struct place place = { .dir_fd = -EBADF };
 	CLEANUP(closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return err_errno(err, -errno, "cannot make a socket");
-	int r = place_find(path, &place, err);
+	int r = nbd_path_check(path, err);
+	if (r == 0)
+		r = place_find(path, &place, err);
 	if (r == 0)
 		r = make_way(path, &place, err);
 	if (r == 0)

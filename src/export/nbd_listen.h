@@ -18,6 +18,15 @@ struct nbd_path {
 
 #define NBD_PATH_NONE ((struct nbd_path){ 0 })
 
+/*
+ * Can clients come to a socket at @path?  They name it by a path of so many bytes, however it was made.
+ *
+ * Errors:  -EINVAL it is too long
+ * Source:  unix(7), sun_path
+ */
+#define NBD_SOCKET_PATH_MAX 107u
+int nbd_path_check(const char *path, struct err *err) MUST_CHECK;
+
 /**
  * nbd_listen_path - a socket at @path, for its owner only
  *
@@ -26,7 +35,7 @@ struct nbd_path {
  * @ret_fd:  listens
  *
  * Threads: sets the process's file mode mask for a moment: call it before there are any
- * Errors:  -EEXIST something else is there, or somebody listens; -ENAMETOOLONG; -ENOENT, -EACCES, …
+ * Errors:  those of nbd_path_check(); -EEXIST something else is there, or somebody listens; -ENOENT, -EACCES, …
  */
 int nbd_listen_path(const char *path, struct nbd_path *ret, int *ret_fd, struct err *err) MUST_CHECK;
 

@@ -71,9 +71,12 @@ static int describe(struct served *served, const struct mapping_options *options
 int served_open_backup(struct served *served, const struct mapping_options *options,
 		       struct failure *why)
 {
-	int r = options->via == VIA_TREE
-			? backup_open_tree(options->repository, options->snapshot, options->archive, &served->backup, why)
-			: backup_open(options->repository, options->snapshot, options->archive, &served->backup, why);
+	int r = served_nbd_check(options, &why->err);
+	if (r < 0)
+		return r;
+	r = options->via == VIA_TREE
+		    ? backup_open_tree(options->repository, options->snapshot, options->archive, &served->backup, why)
+		    : backup_open(options->repository, options->snapshot, options->archive, &served->backup, why);
 	if (r == 0 && options->via == VIA_SOCKET)
 		r = served_nbd_open(served, options, why);
 	environment_forget_secrets(); /* those that were not needed */

@@ -71,6 +71,11 @@ static int open_archives(struct served *served, const struct mapping_options *op
 	return r < 0 ? r : add_archives(served, options, (const char *const *)images.items + 1, images.n - 1, why);
 }
 
+int served_nbd_check(const struct mapping_options *options, struct err *err)
+{
+	return options->via == VIA_SOCKET && options->target ? nbd_path_check(options->target, err) : 0;
+}
+
 int served_nbd_open(struct served *served, const struct mapping_options *options, struct failure *why)
 {
 	int r = open_archives(served, options, why);
@@ -148,15 +153,17 @@ static int listen_somewhere(struct served *served, const struct mapping_options 
 }
 
 /* What a client uses for the only disk, or to ask which ones there are; then what else can be asked for. */
-static int name_exports(struct served *served, int fd, const char *path, struct err *err)
+static int name_exports(struct served *served, int fd, const char *path, const char *as_given, struct err *err)
 {
+	/* In full it may be one that clients cannot name: then there is a shorter one, from where we are. */
+	const char *named = path && nbd_path_check(path, NULL) < 0 ? as_given : path;
 	const struct exports *exports = &served->nbd.exports;
 	bool is_only = served->nbd.n_beside == 0, has_tls = served->nbd.tls;
 	CLEANUP(buf_deinit) struct buf uri = BUF_EMPTY;
-	int r = nbd_uri_add(&uri, fd, path, has_tls, is_only ? exports->items[0].name : "", err);
+	int r = nbd_uri_add(&uri, fd, named, has_tls, is_only ? exports->items[0].name : "", err);
 	for (size_t i = is_only; r == 0 && i < exports->n; i++) {
 		CLEANUP(buf_deinit) struct buf other = BUF_EMPTY;
-		r = nbd_uri_add(&other, fd, path, has_tls, exports->items[i].name, err);
+		r = nbd_uri_add(&other, fd, named, has_tls, exports->items[i].name, err);
 		if (r == 0)
 			r = strv_add(&served->info.partitions, other.data, err);
 	}
@@ -209,7 +216,7 @@ int served_nbd_show(struct served *served, const struct mapping_options *options
 	if (r == 0)
 		r = listen_somewhere(served, options, &path, err);
 	if (r == 0)
-		r = name_exports(served, served->nbd.sockets.fds[0], path, err);
+		r = name_exports(served, served->nbd.sockets.fds[0], path, options->target, err);
 	return r < 0 ? r : start_server(served, options, err);
 }
 

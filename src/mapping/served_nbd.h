@@ -29,6 +29,9 @@ struct served_nbd {
 	struct nbd_server *server;
 };
 
+/* What can be refused before a backup is looked for. */
+int served_nbd_check(const struct mapping_options *options, struct err *err) MUST_CHECK;
+
 /* The other archives, and the sockets a service manager has passed. */
 int served_nbd_open(struct served *served, const struct mapping_options *options,
 		    struct failure *why) MUST_CHECK;

@@ -140,14 +140,49 @@ static void a_relative_path_is_told_in_full(void **state)
 static void says_why_not(void **state)
 {
 	struct nbd_path path = NBD_PATH_NONE;
-	char name[200];
 	int fd;
-	memset(name, 'x', sizeof name);
-	name[sizeof name - 1] = '\0';
-	assert_int_equal(nbd_listen_path(in_dir(name), &path, &fd, NULL), -ENAMETOOLONG);
 	assert_int_equal(nbd_listen_path(in_dir("no/s"), &path, &fd, NULL), -ENOENT);
 	assert_int_equal(nbd_listen_path("/dev/null/s", &path, &fd, NULL), -ENOTDIR);
 	assert_null(path.path);
+}
+
+/* Of just the length that a client can name, and one more. */
+static void a_path_is_as_long_as_clients_can_name(void **state)
+{
+	struct nbd_path path = NBD_PATH_NONE;
+	struct err err = ERR_NONE;
+	char name[200] = "";
+	int fd = -EBADF;
+	memset(name, 'x', NBD_SOCKET_PATH_MAX - strlen(in_dir("")));
+	assert_int_equal(strlen(in_dir(name)), 107);
+	assert_int_equal(nbd_listen_path(in_dir(name), &path, &fd, NULL), 0);
+	assert_int_equal(reach(in_dir(name)), 0);
+	closep(&fd);
+	nbd_path_remove(&path);
+	assert_false(is_there(in_dir(name)));
+	strcat(name, "x");
+	assert_int_equal(nbd_listen_path(in_dir(name), &path, &fd, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "at most 107 bytes"));
+	assert_false(is_there(in_dir(name)));
+}
+
+/* From inside of a directory whose own path is longer than that. */
+static void a_short_relative_path_works_wherever_it_is(void **state)
+{
+	struct nbd_path path = NBD_PATH_NONE;
+	CLEANUP(closep) int fd = -EBADF;
+	CLEANUP(closep) int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char name[121];
+	memset(name, 'd', sizeof name - 1);
+	name[sizeof name - 1] = '\0';
+	assert_int_equal(mkdir(in_dir(name), 0700) | chdir(in_dir(name)), 0);
+	int r = nbd_listen_path("s", &path, &fd, NULL);
+	int reached = reach("s");
+	assert_int_equal(fchdir(here), 0);
+	assert_int_equal(r | reached, 0);
+	assert_int_equal(strncmp(path.path, in_dir(name), strlen(in_dir(name))), 0);
+	nbd_path_remove(&path);
+	assert_int_equal(rmdir(in_dir(name)), 0); /* it was empty again */
 }
 
 static void listens_at_addresses(void **state)
@@ -224,6 +259,8 @@ int main(void)
 		TEST_IN_DIR(another_socket_of_the_same_name_is_not_removed),
 		TEST_IN_DIR(a_relative_path_is_told_in_full),
 		TEST_IN_DIR(says_why_not),
+		TEST_IN_DIR(a_path_is_as_long_as_clients_can_name),
+		TEST_IN_DIR(a_short_relative_path_works_wherever_it_is),
 		TEST(listens_at_addresses),
 		TEST(refuses_what_is_no_address),
 		TEST(a_port_in_use_is_said_so),
