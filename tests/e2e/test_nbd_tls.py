@@ -12,6 +12,7 @@ import pytest
 from harness import NOT_FOUND, USAGE, sha256_of
 from test_nbd import SNAPSHOT, need, serve
 
+NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]  # made at once, unlike one of RSA
 NAME, KEY = "alice", "00112233445566778899aabbccddeeff"
 
 
@@ -27,7 +28,7 @@ class Authority:
         self.s = s
         self.directory = s.path(name)
         os.mkdir(self.directory)
-        self.openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", f"/CN={name}",
+        self.openssl("req", "-x509", *NEW_KEY, "-nodes", "-days", "30", "-subj", f"/CN={name}",
                      "-keyout", self.path("ca-key.pem"), "-out", self.path("ca-cert.pem"))
 
     def path(self, *names):
@@ -37,7 +38,7 @@ class Authority:
         return self.s.run("openssl", *words)
 
     def issue(self, who, kind):
-        self.openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={who}", "-keyout",
+        self.openssl("req", *NEW_KEY, "-nodes", "-subj", f"/CN={who}", "-keyout",
                      self.path(f"{who}-key.pem"), "-out", self.path(f"{who}.csr"))
         with open(self.path("ext"), "w", encoding="utf-8") as out:
             out.write(f"extendedKeyUsage={kind}\nsubjectAltName=IP:127.0.0.1,DNS:localhost\n")
