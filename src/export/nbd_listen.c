@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#define HOST_SIZE 256 /* bytes; the longest name is of 253 */
 #define BACKLOG 1024 /* as many as a server takes; what the kernel gives at most is up to it */
 
 /* -- a path ---------------------------------------------------------------------------------- */
@@ -108,6 +109,8 @@ static_assert(NBD_SOCKET_PATH_MAX == sizeof ((struct sockaddr_un *)NULL)->sun_pa
 
 int nbd_path_check(const char *path, struct err *err)
 {
+	if (!*path)
+		return err_set(err, -EINVAL, "a unix socket needs a path");
 	if (strlen(path) > NBD_SOCKET_PATH_MAX)
 		return err_set(err, -EINVAL, "a unix socket has a path of at most %u bytes, longer ones no client can "
 			       "name; of %zu is %s", NBD_SOCKET_PATH_MAX, strlen(path), path);
@@ -198,9 +201,16 @@ static int listen_at_first(const struct addrinfo *infos)
 	return fd;
 }
 
+int nbd_address_check(const char *address, struct err *err)
+{
+	char host[HOST_SIZE];
+	const char *port;
+	return split_address(address, host, sizeof host, &port, err);
+}
+
 int nbd_listen_address(const char *address, int *ret_fd, struct err *err)
 {
-	char host[256];
+	char host[HOST_SIZE];
 	const char *port = NULL;
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV }, *infos = NULL;
 	int r = split_address(address, host, sizeof host, &port, err);

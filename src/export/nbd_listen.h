@@ -21,7 +21,7 @@ struct nbd_path {
 /*
  * Can clients come to a socket at @path?  They name it by a path of so many bytes, however it was made.
  *
- * Errors:  -EINVAL it is too long
+ * Errors:  -EINVAL it is too long, or nothing at all
  * Source:  unix(7), sun_path
  */
 #define NBD_SOCKET_PATH_MAX 107u
@@ -41,6 +41,9 @@ int nbd_listen_path(const char *path, struct nbd_path *ret, int *ret_fd, struct 
 
 /* Removes the socket, if it is still there. */
 void nbd_path_remove(struct nbd_path *path);
+
+/* Is @address written as one?  -EINVAL: no. */
+int nbd_address_check(const char *address, struct err *err) MUST_CHECK;
 
 /**
  * nbd_listen_address - TCP

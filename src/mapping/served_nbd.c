@@ -17,6 +17,28 @@
 #define KERNEL_GRACE_S 10   /* by which the kernel waits longer than a read may take */
 #define KERNEL_FOREVER_S 86400 /* instead of for ever: a server that hangs must not hang its readers so */
 
+/* -- what needs no backup -------------------------------------------------------------------- */
+
+static int check_where(struct served_nbd *nbd, const struct mapping_options *options, struct err *err)
+{
+	if (options->target)
+		return nbd_path_check(options->target, err);
+	if (options->listen)
+		return nbd_address_check(options->listen, err);
+	int r = activation_take(&nbd->sockets, err);
+	if (r == 0 && nbd->sockets.n == 0)
+		return err_set(err, -EINVAL, "where to listen is not said: give --socket PATH or --listen PORT");
+	return r;
+}
+
+int served_nbd_prepare(struct served *served, const struct mapping_options *options, struct err *err)
+{
+	int r = check_where(&served->nbd, options, err);
+	if (r == 0 && (options->tls.certificates || options->tls.psk_file))
+		r = tls_server_open(&options->tls, &served->nbd.tls, err);
+	return r;
+}
+
 /* -- the other archives ---------------------------------------------------------------------- */
 
 static int add_archive(struct served *served, const struct mapping_options *options, const char *archive,
@@ -71,23 +93,10 @@ static int open_archives(struct served *served, const struct mapping_options *op
 	return r < 0 ? r : add_archives(served, options, (const char *const *)images.items + 1, images.n - 1, why);
 }
 
-int served_nbd_check(const struct mapping_options *options, struct err *err)
-{
-	return options->via == VIA_SOCKET && options->target ? nbd_path_check(options->target, err) : 0;
-}
-
 int served_nbd_open(struct served *served, const struct mapping_options *options, struct failure *why)
 {
 	int r = open_archives(served, options, why);
-	if (r == 0)
-		r = check_names(&served->nbd, served->backup->archive, &why->err);
-	if (r == 0 && (options->tls.certificates || options->tls.psk_file))
-		r = tls_server_open(&options->tls, &served->nbd.tls, &why->err);
-	if (r == 0 && !options->target && !options->listen)
-		r = activation_take(&served->nbd.sockets, &why->err);
-	if (r == 0 && !options->target && !options->listen && served->nbd.sockets.n == 0)
-		r = err_set(&why->err, -EINVAL, "where to listen is not said: give --socket PATH or --listen PORT");
-	return r;
+	return r < 0 ? r : check_names(&served->nbd, served->backup->archive, &why->err);
 }
 
 /* -- streams --------------------------------------------------------------------------------- */

@@ -29,10 +29,13 @@ struct served_nbd {
 	struct nbd_server *server;
 };
 
-/* What can be refused before a backup is looked for. */
-int served_nbd_check(const struct mapping_options *options, struct err *err) MUST_CHECK;
+/*
+ * What needs no backup, and is refused before one is looked for: where to listen, certificates and keys.  Takes the
+ * sockets that a service manager has passed.
+ */
+int served_nbd_prepare(struct served *served, const struct mapping_options *options, struct err *err) MUST_CHECK;
 
-/* The other archives, and the sockets a service manager has passed. */
+/* The other archives. */
 int served_nbd_open(struct served *served, const struct mapping_options *options,
 		    struct failure *why) MUST_CHECK;
 

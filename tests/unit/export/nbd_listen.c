@@ -141,6 +141,7 @@ static void says_why_not(void **state)
 {
 	struct nbd_path path = NBD_PATH_NONE;
 	int fd;
+	assert_int_equal(nbd_listen_path("", &path, &fd, NULL), -EINVAL);
 	assert_int_equal(nbd_listen_path(in_dir("no/s"), &path, &fd, NULL), -ENOENT);
 	assert_int_equal(nbd_listen_path("/dev/null/s", &path, &fd, NULL), -ENOTDIR);
 	assert_null(path.path);

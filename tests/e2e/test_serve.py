@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where an NBD server listens, and what is refused before there is one."""
+import os
+import socket
+import subprocess
+
+import pytest
+
+from harness import NOT_FOUND, PBSMAP, USAGE, sha256_of
+from test_nbd import PYTHON, SNAPSHOT, need, serve
+
+LONGEST = 107  # bytes; unix(7)
+
+
+@pytest.fixture
+def image(golden):
+    return golden.image(SNAPSHOT, "drive-scsi1.img")
+
+
+@pytest.mark.parametrize("words,status,says", [
+    ([], USAGE, "where to listen is not said"), (["--listen", "99999"], USAGE, "no address"),
+    (["--listen", ""], USAGE, "no address"), (["--socket", ""], USAGE, "needs a path"),
+    (["--listen", "0", "--tls-certificates", "gone"], NOT_FOUND, "gone/server-cert.pem"),
+    (["--listen", "0", "--tls-psk", "gone.psk"], NOT_FOUND, "gone.psk"),
+    (["--listen", "0", "--tls-psk", "/dev/null"], USAGE, "no keys"),
+])
+def test_a_mistake_is_told_before_anybody_is_asked_for_a_backup(s, words, status, says):
+    result = s.fails(status, "serve", "--repository", s.path("nowhere"), *words, SNAPSHOT)
+    assert says in result.err and "nowhere" not in result.err and result.err.count("\n") == 1
+
+
+# -- paths -----------------------------------------------------------------------------------------
+
+def path_of(length):
+    """Of a file that is not there, straight in /tmp: it goes with the server."""
+    path = f"/tmp/pbsmap-{os.getpid()}-"
+    return path + "s" * (length - len(path))
+
+
+@pytest.mark.parametrize("words", [["serve", "--socket"], ["map", "--via", "socket"]], ids=lambda words: words[0])
+def test_one_that_no_client_can_name_is_refused_before_anything_is_looked_for(s, words):
+    path = path_of(LONGEST + 1)
+    backup = ["--repository", s.path("nowhere"), SNAPSHOT, "x.img"]
+    result = s.fails(USAGE, *words, *([path, *backup] if words[0] == "serve" else [*backup, path]))
+    assert f"at most {LONGEST} bytes" in result.err and path in result.err and "nowhere" not in result.err
+    assert not os.path.exists(path)
+
+
+def test_the_longest_one(s, image):
+    need("nbdcopy")
+    path = path_of(LONGEST)
+    uri = s.map("--via", "socket", *image.arguments(), path)
+    s.run("nbdcopy", uri, s.path("copy"))
+    assert sha256_of(s.path("copy")) == image.sha256
+    s.pbsmap("unmap", path)
+    assert not os.path.exists(path)
+
+
+def test_a_relative_one_in_a_directory_of_a_long_path(s, image):
+    """The URI is good where it was asked for; the mapping has the path in full."""
+    need("nbdcopy")
+    directory = s.path("d" * 120)
+    os.mkdir(directory)
+    _, uri = serve(s, "--socket", "sock", *image.arguments(), cwd=directory)
+    assert uri == f"nbd+unix:///{image.archive}?socket=sock"
+    s.run("nbdcopy", uri, s.path("copy"), cwd=directory)
+    assert sha256_of(s.path("copy")) == image.sha256
+    s.pbsmap("unmap", os.path.join(directory, "sock"))
+    assert os.listdir(directory) == []
+
+
+# -- sockets of a service manager ------------------------------------------------------------------
+
+def test_passed_sockets_are_nobody_else_s(s, golden):
+    """Whoever says the password sees neither them nor the variables that tell of them."""
+    image = next(image for image in golden.images if image.key and image.env())
+    with open(s.path("says"), "w", encoding="utf-8") as out:
+        out.write(f"env > {s.path('env')}\nls -l /proc/$$/fd > {s.path('fds')}\n"
+                  f"echo {image.env()['PBS_ENCRYPTION_PASSWORD']}\n")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind("")  # an abstract name
+        listener.listen(5)
+        command = "import os, sys; fd = int(sys.argv[1]); os.dup2(fd, 3); os.close(fd); " \
+                  "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='nbd'); " \
+                  "os.execv(sys.argv[2], sys.argv[2:])"
+        child = s.start(PYTHON, "-c", command, listener.fileno(), PBSMAP, "serve", *image.arguments(),
+                        stdout=subprocess.PIPE, text=True,
+                        env={"PBS_ENCRYPTION_PASSWORD_CMD": f"sh {s.path('says')}"}, pass_fds=[listener.fileno()])
+        assert child.stdout.readline().startswith("nbd+unix:")
+        number = f"socket:[{os.fstat(listener.fileno()).st_ino}]"
+    with open(s.path("env"), encoding="utf-8") as env, open(s.path("fds"), encoding="utf-8") as fds:
+        assert "LISTEN_" not in env.read()
+        assert number not in fds.read()
+    child.terminate()
+    assert child.wait(20) == 0
