@@ -56,6 +56,28 @@ static int path_in(const char *dir, const char *name, struct file_path *ret, str
 	return fd < 0 ? err_errno(err, -errno, "cannot open %s", ret->text) : 0;
 }
 
+/* Instead of a question on the terminal, which the library would ask. */
+static int have_no_password(char *ret, int len, int is_writing, void *user)
+{
+	if (user)
+		*(bool *)user = true;
+	return -1;
+}
+
+static int load_key(struct tls_server *server, const char *path, struct err *err)
+{
+	bool is_encrypted = false;
+	SSL_CTX_set_default_passwd_cb(server->ctx, have_no_password);
+	SSL_CTX_set_default_passwd_cb_userdata(server->ctx, &is_encrypted);
+	int r = SSL_CTX_use_PrivateKey_file(server->ctx, path, SSL_FILETYPE_PEM);
+	SSL_CTX_set_default_passwd_cb_userdata(server->ctx, NULL);
+	const char *why = reason();
+	if (r == 1)
+		return 0;
+	return is_encrypted ? err_set(err, -EINVAL, "%s has a password: it must be a key without one", path)
+			    : err_set(err, -EINVAL, "%s: %s", path, why);
+}
+
 static int load_own(struct tls_server *server, const char *dir, struct err *err)
 {
 	struct file_path cert, key;
@@ -66,9 +88,7 @@ static int load_own(struct tls_server *server, const char *dir, struct err *err)
 		return r;
 	if (SSL_CTX_use_certificate_chain_file(server->ctx, cert.text) != 1)
 		return err_set(err, -EINVAL, "%s: %s", cert.text, reason());
-	if (SSL_CTX_use_PrivateKey_file(server->ctx, key.text, SSL_FILETYPE_PEM) != 1)
-		return err_set(err, -EINVAL, "%s: %s", key.text, reason());
-	return 0;
+	return load_key(server, key.text, err);
 }
 
 static int load_revoked(struct tls_server *server, const char *dir, struct err *err)

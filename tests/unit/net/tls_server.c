@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -511,6 +512,17 @@ static void open_fails(const char *certificates, const char *psk_file, int code,
 	assert_null(server);
 }
 
+static void write_encrypted_key(const char *path)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	FILE *f = fopen(path, "we");
+	const uint8_t password[] = "secret";
+	assert_true(key && f);
+	assert_int_equal(PEM_write_PrivateKey(f, key, EVP_aes_128_cbc(), password, 6, NULL, NULL), 1);
+	assert_int_equal(fclose(f), 0);
+	EVP_PKEY_free(key);
+}
+
 static void refuses_files_that_are_none(void **state)
 {
 	open_fails(NULL, NULL, -EINVAL, "certificates or keys");
@@ -526,6 +538,8 @@ static void refuses_files_that_are_none(void **state)
 	assert_int_equal(rename("good-key.pem", "dir/server-key.pem"), 0); /* of another certificate */
 	open_fails("dir", NULL, -EINVAL, "dir/server-key.pem: key values mismatch");
 	assert_int_equal(rename("dir/server-key.pem", "good-key.pem"), 0);
+	write_encrypted_key("dir/server-key.pem");
+	open_fails("dir", NULL, -EINVAL, "dir/server-key.pem has a password");
 	assert_int_equal(rename("dir-key.pem", "dir/server-key.pem"), 0);
 	scratch_puts("dir/ca-cert.pem", "");
 	open_fails("dir", NULL, -EINVAL, "dir/ca-cert.pem: ");
