@@ -304,6 +304,18 @@ void served_nbd_refresh(struct served *served)
 		(void) nbd_server_users(nbd->server, &served->info.users, NULL);
 }
 
+void served_nbd_say_who_is_there(struct served *served)
+{
+	CLEANUP(strv_deinit) struct strv users = STRV_EMPTY;
+	char line[320];
+	bool has_clients = served->info.via == VIA_SOCKET;
+	if (!has_clients || nbd_server_users(served->nbd.server, &users, NULL) < 0 || users.n == 0)
+		return;
+	(void) snprintf(line, sizeof line, "it ends with its last client (%.200s%s); another signal ends it at once",
+			users.items[0], users.n > 1 ? " and others" : "");
+	served->say(served->user, line);
+}
+
 void served_nbd_shutdown(struct served *served)
 {
 	struct served_nbd *nbd = &served->nbd;

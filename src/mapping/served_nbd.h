@@ -49,6 +49,9 @@ int served_nbd_connect(struct served *served, const struct mapping_options *opti
 /* Traffic of the others, added to served->info; who is there. */
 void served_nbd_refresh(struct served *served);
 
+/* That it ends with its last client, and who is there; nothing where nobody is. */
+void served_nbd_say_who_is_there(struct served *served);
+
 /* From now on the others' reads fail. */
 void served_nbd_shutdown(struct served *served);
 

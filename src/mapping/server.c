@@ -190,8 +190,12 @@ int server_block_signals(struct server *server, struct err *err)
 static void take_signals(struct server *server)
 {
 	struct signalfd_siginfo signal;
-	while (read(server->signal_fd, &signal, sizeof signal) == sizeof signal)
-		end(server, server->served.info.state == MAPPING_ENDING);
+	while (read(server->signal_fd, &signal, sizeof signal) == sizeof signal) {
+		bool is_first = server->served.info.state != MAPPING_ENDING;
+		end(server, !is_first);
+		if (is_first) /* whoever has pressed Ctrl-C would wonder why it goes on */
+			served_nbd_say_who_is_there(&server->served);
+	}
 }
 
 void server_run(struct server *server)

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where an NBD server listens, and what is refused before there is one."""
 import os
+import signal
 import socket
 import subprocess
 
 import pytest
 
 from harness import NOT_FOUND, PBSMAP, USAGE, sha256_of
-from test_nbd import PYTHON, SNAPSHOT, need, serve
+from test_nbd import PYTHON, SNAPSHOT, Client, need, serve
 
 LONGEST = 107  # bytes; unix(7)
 
@@ -67,6 +68,26 @@ def test_a_relative_one_in_a_directory_of_a_long_path(s, image):
     assert sha256_of(s.path("copy")) == image.sha256
     s.pbsmap("unmap", os.path.join(directory, "sock"))
     assert os.listdir(directory) == []
+
+
+# -- its end ---------------------------------------------------------------------------------------
+
+def test_ctrl_c_tells_whom_it_waits_for(s, image):
+    path = path_of(60)
+    child, _ = serve(s, "--socket", path, *image.arguments(), stderr=subprocess.PIPE)
+    with Client(path):
+        child.send_signal(signal.SIGINT)
+        line = child.stderr.readline()
+        assert "ends with its last client" in line and f"process {os.getpid()} " in line
+    assert child.wait(20) == 0
+    assert child.stderr.read() == ""
+
+
+def test_ctrl_c_says_nothing_where_nobody_is(s, image):
+    child, _ = serve(s, "--listen", "0", *image.arguments(), stderr=subprocess.PIPE)
+    child.send_signal(signal.SIGINT)
+    assert child.wait(20) == 0
+    assert child.stderr.read() == ""
 
 
 # -- sockets of a service manager ------------------------------------------------------------------
