@@ -2,6 +2,7 @@
 #include "cli/inside.h"
 
 #include "cli/args.h"
+#include "mapping/environment.h"
 
 static int open_files(const struct options *options, struct inside *ret, struct err *err)
 {
@@ -29,6 +30,7 @@ int inside_open(const struct options *options, const char *command, struct insid
 	*ret_paths = n_source;
 	int r = backup_open_tree(&options->repository, options->args[0], is_loose ? NULL : options->args[1],
 				 &ret->backup, why);
+	environment_forget_secrets(); /* those that were not needed */
 	if (r < 0)
 		return r;
 	ret->backup->source->tell = options->repository.say;

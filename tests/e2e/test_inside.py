@@ -2,6 +2,7 @@
 """ls, cat and extract: what they say, what they refuse, and what they make of damage."""
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -246,6 +247,16 @@ def test_a_deep_path_of_a_mount_fetches_only_the_chunks_on_its_way(s, root, many
     assert len(s.run("ls", "-l", os.path.join(target, "d5/d3/d7")).out.splitlines()) == 4
     assert s.mapping(target)["fetched_chunks"] <= len(needed)
     s.pbsmap("umount", target)
+
+
+def test_no_secret_stays_in_the_environment(s, many_chunks):
+    reader = s.start(PBSMAP, "cat", MANY, "one.pxar", "large/one", stdout=subprocess.PIPE,
+                     env={"PBS_ENCRYPTION_PASSWORD": "not-needed"})
+    assert reader.stdout.read(1)
+    with open(f"/proc/{reader.pid}/environ", "rb") as text:
+        assert b"not-needed" not in text.read()
+    reader.stdout.close()
+    assert reader.wait(20) in (1, -signal.SIGPIPE)
 
 
 def test_what_the_kernel_keeps_of_directories_is_not_fetched_again(s, root, many_chunks):
