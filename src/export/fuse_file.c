@@ -11,7 +11,7 @@ static blkcnt_t count_blocks(struct image *image)
 	uint64_t off = 0, data = 0;
 	while (off < image->size) {
 		uint64_t end;
-		if (!image_next_extent(image, off, &end))
+		if (!image_next_extent(image, off, image->size, &end))
 			data += end - off;
 		off = end;
 	}

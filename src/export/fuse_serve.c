@@ -79,7 +79,7 @@ static off_t seek(struct image *image, uint64_t off, int whence)
 	bool wants_hole = whence == SEEK_HOLE;
 	while (off < image->size) {
 		uint64_t end;
-		if (image_next_extent(image, off, &end) == wants_hole)
+		if (image_next_extent(image, off, image->size, &end) == wants_hole)
 			return (off_t)off;
 		off = end;
 	}

@@ -12,7 +12,7 @@
  */
 #define PARTS_MAX   24u  /* of one answer; behind the last hole among them all is data */
 #define HOLE_MIN    4096u /* bytes; shorter ones are not worth a chunk of their own */
-#define EXTENTS_MAX 512u /* of one block status: clients ask on behind them */
+#define EXTENTS_MAX NBD_LOOKS_MAX /* of one block status: clients ask on behind them */
 
 /* Zeros of known place, or bytes to be read. */
 struct cut {
@@ -31,8 +31,7 @@ static bool may_have_holes(const struct nbd_client *client, const struct nbd_req
 static uint64_t hole_at(const struct nbd_client *client, uint64_t off, uint64_t end, uint64_t *ret_data_end)
 {
 	uint64_t to;
-	bool is_zero = image_next_extent(client->image, off, &to);
-	to = min_u64(to, end);
+	bool is_zero = image_next_extent(client->image, off, end, &to);
 	*ret_data_end = to;
 	return is_zero && to - off >= HOLE_MIN ? to : off;
 }
@@ -138,17 +137,16 @@ struct extent {
 	bool is_zero;
 };
 
-/* Neighbours of one kind are one; @most of them, up to the end of what was asked for. */
-static unsigned find_extents(const struct nbd_client *client, const struct nbd_request *request, unsigned most,
+/* Neighbours of one kind are one; @most of them, up to the end of what was asked for, or of this turn's looks. */
+static unsigned find_extents(struct nbd_client *client, const struct nbd_request *request, unsigned most,
 			     struct extent *ret)
 {
 	uint64_t off = request->off, end = off + request->len;
 	unsigned n = 0;
-	/* Each look is bounded, and so is their number: the thread is everybody's. */
-	for (unsigned looks = 0; off < end && looks < EXTENTS_MAX; looks++) {
+	while (off < end && client->looks_left) {
 		uint64_t to;
-		bool is_zero = image_next_extent(client->image, off, &to);
-		to = min_u64(to, end);
+		bool is_zero = image_next_extent(client->image, off, end, &to);
+		client->looks_left--;
 		if (n && ret[n - 1].is_zero == is_zero)
 			ret[n - 1].len += to - off;
 		else if (n == most)

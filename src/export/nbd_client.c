@@ -401,12 +401,13 @@ static int take_one(struct nbd_client *client)
 	}
 }
 
+/* 1 = there is more, for another turn. */
 static int take_what_is_there(struct nbd_client *client)
 {
 	int r;
 	do
 		r = take_one(client);
-	while (r > 0);
+	while (r > 0 && client->looks_left);
 	return r;
 }
 
@@ -477,6 +478,7 @@ static void watch(struct nbd_client *client)
 void nbd_client_work(struct nbd_client *client)
 {
 	int r = 0;
+	client->looks_left = NBD_LOOKS_MAX;
 	send_replies(client);
 	if (client->stage == NBD_BEGINS_TLS && list_is_empty(&client->replies)) {
 		r = begin_tls(client);
@@ -488,12 +490,14 @@ void nbd_client_work(struct nbd_client *client)
 			r = take_what_is_there(client);
 	}
 	bool has_left = client->stage == NBD_LEAVES && client->n_answers == 0;
+	if (r == -EPROTO)
+		send_replies(client); /* to what it has said before */
 	if (r < 0 || has_left)
 		nbd_client_drop(client);
 	if (client->stage == NBD_GONE)
 		return;
 	bool can_send = !list_is_empty(&client->replies) && !client->is_blocked;
-	if (can_send || (client->has_input && is_heard(client)))
+	if (can_send || r > 0 || (client->has_input && is_heard(client)))
 		nbd_server_ready(client); /* sent when all that was asked for by now is known */
 	else
 		watch(client);

@@ -79,6 +79,9 @@ enum nbd_stage {
 
 #define NBD_IN_SIZE (16u << 10) /* bytes: the longest option that is understood */
 
+/* For zeros, of one client in one turn, each bounded as well: the thread is everybody's. */
+#define NBD_LOOKS_MAX 256u
+
 struct nbd_client {
 	struct nbd_server *server;
 	int fd;
@@ -95,6 +98,7 @@ struct nbd_client {
 	bool is_stalled;	 /* has all it may have: not listened to until something was sent */
 	bool is_blocked;	 /* takes no bytes now */
 	bool has_input;		 /* there may be more to receive */
+	unsigned looks_left;	 /* of NBD_LOOKS_MAX */
 	struct nbd_handshake handshake;
 	struct nbd_session session; /* when it requests */
 	struct image *image;

@@ -96,17 +96,17 @@ static void disk_cancel(struct image *image, struct read *read)
 		stream_cancel(disk->stream, read);
 }
 
-static bool disk_next_extent(struct image *image, uint64_t off, uint64_t *ret_end)
+static bool disk_next_extent(struct image *image, uint64_t off, uint64_t limit, uint64_t *ret_end)
 {
 	struct disk *disk = CONTAINER_OF(image, struct disk, image);
 	uint64_t size = stream_size(disk->stream);
 	if (off >= size) {
-		*ret_end = image->size;
+		*ret_end = limit;
 		return true;
 	}
-	bool is_zero = stream_next_extent(disk->stream, off, size, ret_end);
+	bool is_zero = stream_next_extent(disk->stream, off, min_u64(limit, size), ret_end);
 	if (*ret_end == size && is_zero)
-		*ret_end = image->size;
+		*ret_end = limit;
 	return is_zero;
 }
 

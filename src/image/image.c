@@ -17,9 +17,9 @@ void image_cancel(struct image *image, struct read *read)
 	image->ops->cancel(image, read);
 }
 
-bool image_next_extent(struct image *image, uint64_t off, uint64_t *ret_end)
+bool image_next_extent(struct image *image, uint64_t off, uint64_t limit, uint64_t *ret_end)
 {
-	return image->ops->next_extent(image, off, ret_end);
+	return image->ops->next_extent(image, off, limit, ret_end);
 }
 
 static void submit_to_image(void *image, struct read *read)

@@ -17,7 +17,7 @@ struct image_ops {
 	void (*close)(struct image *image);
 	void (*submit)(struct image *image, struct read *read);
 	void (*cancel)(struct image *image, struct read *read);
-	bool (*next_extent)(struct image *image, uint64_t off, uint64_t *ret_end);
+	bool (*next_extent)(struct image *image, uint64_t off, uint64_t limit, uint64_t *ret_end);
 };
 
 struct image {
@@ -46,7 +46,8 @@ void image_close(struct image *image);
  */
 void image_submit(struct image *image, struct read *read);
 void image_cancel(struct image *image, struct read *read);
-bool image_next_extent(struct image *image, uint64_t off, uint64_t *ret_end);
+/* As stream_next_extent(); @limit is the image's size at most. */
+bool image_next_extent(struct image *image, uint64_t off, uint64_t limit, uint64_t *ret_end);
 
 /* Waits: for set-up and tests.  0 or a negative errno. */
 int image_pread(struct image *image, void *buf, size_t len, uint64_t off, struct deadline until,

@@ -31,12 +31,12 @@ static void part_cancel(struct image *image, struct read *read)
 	image_cancel(CONTAINER_OF(image, struct part, image)->whole, read);
 }
 
-static bool part_next_extent(struct image *image, uint64_t off, uint64_t *ret_end)
+static bool part_next_extent(struct image *image, uint64_t off, uint64_t limit, uint64_t *ret_end)
 {
 	struct part *part = CONTAINER_OF(image, struct part, image);
 	uint64_t end;
-	bool is_zero = image_next_extent(part->whole, part->off + off, &end);
-	*ret_end = min_u64(end - part->off, image->size);
+	bool is_zero = image_next_extent(part->whole, part->off + off, part->off + limit, &end);
+	*ret_end = end - part->off;
 	return is_zero;
 }
 

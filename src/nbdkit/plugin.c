@@ -221,7 +221,7 @@ static int pbs_extents(void *handle, uint32_t count, uint64_t off, uint32_t flag
 	uint64_t end = off + count;
 	while (off < end) {
 		uint64_t next;
-		bool is_zero = image_next_extent(disk->image, off, &next);
+		bool is_zero = image_next_extent(disk->image, off, end, &next);
 		if (nbdkit_add_extent(ret, off, next - off, is_zero ? NBDKIT_EXTENT_HOLE | NBDKIT_EXTENT_ZERO : 0) < 0)
 			return -1;
 		if (flags & NBDKIT_FLAG_REQ_ONE)

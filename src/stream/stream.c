@@ -16,7 +16,7 @@
  * known to be zero, or is waited for; then read-ahead has a look, and what is to be loaded
  * starts.  What is there already is answered on the spot, on the caller's thread.
  */
-#define LOOK_MAX (1u << 14) /* chunks looked at for one extent: less than a millisecond */
+#define LOOK_MAX (1u << 11) /* chunks looked at for one extent: some 20 microseconds */
 #define RAW_MAX (32u << 20) /* bytes of blobs on their way, beside the one each decoder works on */
 
 /* -- what all streams share -- */

@@ -33,7 +33,7 @@ static void cancel(struct image *image, struct read *read)
 {
 }
 
-static bool next_extent(struct image *image, uint64_t off, uint64_t *ret_end)
+static bool next_extent(struct image *image, uint64_t off, uint64_t limit, uint64_t *ret_end)
 {
 	*ret_end = image->size;
 	return false;

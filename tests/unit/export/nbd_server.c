@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -403,6 +404,60 @@ static void block_status_tells_zeros_from_data(void **state)
 		free(chunk.payload);
 		close(fd);
 	}
+	end(&s);
+}
+
+/* A disk of as many extents as there can be; the first look at them waits. */
+struct patchy {
+	struct image image;
+	struct image *disk; /* what is read of it */
+	sem_t is_looked_at, may_go_on;
+	unsigned n_looks, n_looks_before_a_read;
+};
+
+static void patchy_submit(struct image *image, struct read *read)
+{
+	struct patchy *patchy = CONTAINER_OF(image, struct patchy, image);
+	patchy->n_looks_before_a_read = patchy->n_looks;
+	image_submit(patchy->disk, read);
+}
+
+static bool patchy_next_extent(struct image *image, uint64_t off, uint64_t limit, uint64_t *ret_end)
+{
+	struct patchy *patchy = CONTAINER_OF(image, struct patchy, image);
+	if (patchy->n_looks++ == 0) {
+		(void) sem_post(&patchy->is_looked_at);
+		(void) sem_wait(&patchy->may_go_on);
+	}
+	*ret_end = min_u64(round_up(off + 1, 4096), limit);
+	return off / 4096 % 2;
+}
+
+static void who_asks_for_much_status_lets_others_have_their_turn(void **state)
+{
+	static const struct image_ops ops = { .submit = patchy_submit, .next_extent = patchy_next_extent };
+	struct scene s;
+	struct patchy patchy = { .image = { &ops, 1 << 30 } };
+	begin(&s);
+	nbd_server_close(s.server);
+	patchy.disk = s.image;
+	(void) sem_init(&patchy.is_looked_at, 0, 0);
+	(void) sem_init(&patchy.may_go_on, 0, 0);
+	s.export = (struct nbd_export){ "disk.img", "", patchy.image.size, &patchy.image };
+	struct nbd_server_options options = { .offer = { &s.export, 1, .has_default = true } };
+	assert_int_equal(nbd_server_open(&options, &s.server, NULL), 0);
+	int greedy = client_of(&s, NBD_EXTENDED), user = client_of(&s, NBD_SIMPLE);
+	ask(greedy, NBD_EXTENDED, NBD_CMD_BLOCK_STATUS, 0, 0, 1 << 30);
+	(void) sem_wait(&patchy.is_looked_at);
+	for (unsigned i = 0; i < 100; i++)
+		ask(greedy, NBD_EXTENDED, NBD_CMD_BLOCK_STATUS, 0, 0, 1 << 30);
+	ask(user, NBD_SIMPLE, NBD_CMD_READ, 0, 0, 512);
+	(void) sem_post(&patchy.may_go_on);
+	expect_read(&s, user, NBD_SIMPLE, 0, 512);
+	/* The rest of the first turn, and at most one more. */
+	assert_in_range(patchy.n_looks_before_a_read, 1, 1000);
+	close(greedy);
+	close(user);
 	end(&s);
 }
 
@@ -828,6 +883,7 @@ int main(void)
 		TEST(damage_fails_only_what_touches_it),
 		TEST(a_read_ends_at_its_deadline),
 		TEST(block_status_tells_zeros_from_data),
+		TEST(who_asks_for_much_status_lets_others_have_their_turn),
 		TEST(a_cache_request_fetches_and_says_so),
 		TEST(a_write_is_refused_and_its_data_passed_over),
 		TEST(a_goodbye_comes_after_the_answers),

@@ -212,7 +212,7 @@ static void knows_where_the_zeros_are(void **state)
 		struct scene s;
 		begin(&s, rows[i].size, rows[i].pad_to);
 		uint64_t end_off = 0;
-		bool is_zero = image_next_extent(s.image, rows[i].off, &end_off);
+		bool is_zero = image_next_extent(s.image, rows[i].off, s.image->size, &end_off);
 		if (is_zero != (rows[i].kind == ZEROS) || end_off != rows[i].want)
 			fail_msg("row %zu: %d up to %llu", i, is_zero, (unsigned long long)end_off);
 		end(&s);

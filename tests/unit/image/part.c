@@ -93,7 +93,7 @@ static void knows_where_its_zeros_are(void **state)
 	begin(&s, 512, 4 * CHUNK + 100); /* ends inside of zeros */
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		uint64_t end_off;
-		assert_int_equal(image_next_extent(s.part, rows[i].off, &end_off), rows[i].is_zero);
+		assert_int_equal(image_next_extent(s.part, rows[i].off, s.part->size, &end_off), rows[i].is_zero);
 		assert_int_equal(end_off, rows[i].end);
 	}
 	end(&s);
