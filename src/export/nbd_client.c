@@ -21,7 +21,8 @@
 #define CLIENT_BYTES   NBD_PAYLOAD_MAX /* of one client; more than one answer */
 #define TOTAL_BYTES    (128u << 20)   /* of all */
 #define ALWAYS_BYTES   (256u << 10)   /* of a client that has nothing else, whatever the others have */
-#define PROGRESS_BYTES (64u << 10)    /* to be taken until the deadline for more begins anew */
+#define PROGRESS_BYTES (64u << 10)    /* to be taken, or … */
+#define PROGRESS_SHARE 32u	      /* … of what it has, until the deadline for more begins anew */
 #define IOV_MAX_USED   256	      /* pieces in one system call */
 
 struct nbd_client *nbd_client_new(struct nbd_server *server, int take_fd)
@@ -78,7 +79,7 @@ void nbd_client_drop(struct nbd_client *client)
 	list_remove(&client->waiter_node);
 	list_remove(&client->node);
 	list_append(&client->server->graves, &client->node);
-	client->server->n_clients--;
+	nbd_server_count_client(client->server, -1);
 	hold(client, 0);
 	while (!list_is_empty(&client->replies))
 		forget_answer(CONTAINER_OF(client->replies.next, struct nbd_answer, node));
@@ -173,20 +174,26 @@ static void hold_little(struct nbd_client *client)
 		nbd_answer_keep_less(CONTAINER_OF(node, struct nbd_answer, node));
 }
 
-/* It takes no more now: until when it has to take some of it. */
-static void wait_for_client(struct nbd_client *client)
+bool nbd_client_has_progressed(struct nbd_client *client)
 {
 	struct nbd_server *server = client->server;
-	client->is_blocked = true;
-	hold_little(client);
-	if (client->stage < NBD_REQUESTS)
-		return; /* the deadline of the handshake holds */
-	if (!list_is_empty(&client->timed_node) && client->n_sent < PROGRESS_BYTES)
-		return;
+	bool is_waited_for = !list_is_empty(&client->timed_node);
+	if (is_waited_for && client->n_sent < max_u64(PROGRESS_BYTES, client->n_bytes / PROGRESS_SHARE))
+		return false;
 	client->n_sent = 0;
 	client->until = deadline_in_ms(server->options.send_ms);
 	list_remove(&client->timed_node);
 	list_append(&server->senders, &client->timed_node);
+	return true;
+}
+
+/* It takes no more now: until when it has to take some of it. */
+static void wait_for_client(struct nbd_client *client)
+{
+	client->is_blocked = true;
+	hold_little(client);
+	if (client->stage >= NBD_REQUESTS) /* else the deadline of the handshake holds */
+		(void) nbd_client_has_progressed(client);
 }
 
 static void send_replies(struct nbd_client *client)
@@ -329,7 +336,10 @@ static bool has_room(struct nbd_client *client, size_t weight)
 		return true;
 	client->is_stalled = true;
 	list_remove(&client->waiter_node);
-	list_append(&server->waiters, &client->waiter_node);
+	if (client->n_answers)
+		list_append(&server->waiters, &client->waiter_node);
+	else
+		list_push(&server->waiters, &client->waiter_node);
 	return false;
 }
 

@@ -160,8 +160,6 @@ static int on_meta_context(const struct question *q)
 	struct nbd_meta_request request;
 	struct err why;
 	bool is_list = q->option->id == NBD_OPT_LIST_META_CONTEXT;
-	if (!is_list)
-		handshake->context = NULL; /* also where what follows fails */
 	if (handshake->style == NBD_SIMPLE)
 		return answer(q, NBD_REP_ERR_INVALID, "structured replies come first");
 	if (nbd_meta_request_parse(q->data, q->option->len, &request, &why) < 0)
@@ -224,6 +222,8 @@ int nbd_handshake_answer(struct nbd_handshake *handshake, const struct nbd_optio
 		return err_set(err, -EPROTO, "%s", is_open ? "the client does without TLS" : "no name is that long");
 	if (is_open && option->id != NBD_OPT_STARTTLS)
 		return answer(&q, NBD_REP_ERR_TLS_REQD, "this server wants TLS");
+	if (option->id == NBD_OPT_SET_META_CONTEXT)
+		handshake->context = NULL; /* also where what follows fails */
 	if (!data)
 		return answer(&q, NBD_REP_ERR_TOO_BIG, "too much data for an option");
 	return answer_known(&q);

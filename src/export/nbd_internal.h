@@ -121,6 +121,8 @@ void nbd_client_begin_requests(struct nbd_client *client);
 void nbd_client_work(struct nbd_client *client);
 void nbd_client_answered(struct nbd_answer *answer);
 void nbd_client_drop(struct nbd_client *client);
+/* It took its share of what it has since its deadline was set: the deadline begins anew. */
+bool nbd_client_has_progressed(struct nbd_client *client);
 
 /* -- the server ------------------------------------------------------------------------------ */
 
@@ -137,7 +139,8 @@ struct nbd_server {
 	pthread_t thread;
 	bool has_thread;
 
-	struct list clients, graves, ready, waiters;
+	struct list clients, graves, ready;
+	struct list waiters; /* those first who have nothing at all */
 	struct list handshakes, senders; /* soonest deadline first */
 	size_t n_clients, max_clients, n_bytes, n_held;
 	struct deadline listen_again, idle_until;
@@ -157,4 +160,5 @@ void nbd_server_done(struct nbd_server *server, struct nbd_answer *answer);
 /* The client has something to do in this turn. */
 void nbd_server_ready(struct nbd_client *client);
 void nbd_server_has_user(struct nbd_client *client, bool is_user);
+void nbd_server_count_client(struct nbd_server *server, int change);
 void nbd_server_release(struct nbd_server *server, size_t n_bytes);

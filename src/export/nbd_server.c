@@ -31,6 +31,10 @@
 #define HANDSHAKE_MS	  60000
 #define SEND_MS		  60000
 #define HELD_BYTES	  (64u << 20)
+#define CROWDED_SHARE	  12 /* of SEND_MS: so long, when somebody else can have nothing at all */
+#define ALIVE_IDLE_S	  60 /* a machine that is gone is no client after two minutes */
+#define ALIVE_EVERY_S	  10
+#define ALIVE_MISSES	  6
 #define LISTEN_AGAIN_MS	  1000	/* when the system had no descriptor left */
 #define EVENTS_MAX	  64
 #define ACCEPTS_MAX	  32 /* in one turn, of one socket */
@@ -78,10 +82,17 @@ void nbd_server_has_user(struct nbd_client *client, bool is_user)
 			list_remove(&client->user_node);
 			server->n_users--;
 		}
-		if (server->options.idle_ms)
-			server->idle_until = server->n_users ? DEADLINE_NEVER : deadline_in_ms(server->options.idle_ms);
 	}
 	tell(server);
+}
+
+/* Who has not chosen yet keeps the server as well: a handshake has a deadline of its own. */
+void nbd_server_count_client(struct nbd_server *server, int change)
+{
+	server->n_clients += (size_t)change;
+	HOLD(&server->lock);
+	if (server->options.idle_ms)
+		server->idle_until = server->n_clients ? DEADLINE_NEVER : deadline_in_ms(server->options.idle_ms);
 }
 
 void nbd_server_release(struct nbd_server *server, size_t n_bytes)
@@ -108,17 +119,25 @@ static void greet(struct nbd_client *client)
 		nbd_client_drop(client);
 }
 
+static void set_socket(int fd, int level, int name, int value)
+{
+	(void) setsockopt(fd, level, name, &value, sizeof value);
+}
+
 static void add_client(struct nbd_server *server, int take_fd, bool has_chosen)
 {
-	const int on = 1, send_buffer = SEND_BUFFER;
-	(void) setsockopt(take_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* a unix socket has none */
-	(void) setsockopt(take_fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-	(void) setsockopt(take_fd, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer);
+	set_socket(take_fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER);
+	/* A unix socket has none of these. */
+	set_socket(take_fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	set_socket(take_fd, IPPROTO_TCP, TCP_KEEPIDLE, ALIVE_IDLE_S);
+	set_socket(take_fd, IPPROTO_TCP, TCP_KEEPINTVL, ALIVE_EVERY_S);
+	set_socket(take_fd, IPPROTO_TCP, TCP_KEEPCNT, ALIVE_MISSES);
+	set_socket(take_fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 	struct nbd_client *client = nbd_client_new(server, take_fd);
 	if (!client)
 		return;
 	list_append(&server->clients, &client->node);
-	server->n_clients++;
+	nbd_server_count_client(server, 1);
 	client->interest = EPOLLIN;
 	struct epoll_event event = { .events = EPOLLIN, .data.ptr = client };
 	if (epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, client->fd, &event) < 0) {
@@ -196,13 +215,29 @@ static void take_newcomers(struct nbd_server *server)
 
 /* -- one turn -------------------------------------------------------------------------------- */
 
+static struct nbd_client *first_of(const struct list *timed)
+{
+	return CONTAINER_OF(timed->next, struct nbd_client, timed_node);
+}
+
 static void soonest(struct deadline *d, const struct list *timed)
 {
 	if (!list_is_empty(timed)) {
-		struct deadline first = CONTAINER_OF(timed->next, struct nbd_client, timed_node)->until;
+		struct deadline first = first_of(timed)->until;
 		if (first.ns < d->ns)
 			*d = first;
 	}
+}
+
+/* Until when the client that takes nothing for longest may do so, while somebody has nothing at all. */
+static struct deadline crowded_until(const struct nbd_server *server)
+{
+	const struct nbd_client *waiter = CONTAINER_OF(server->waiters.next, struct nbd_client, waiter_node);
+	if (list_is_empty(&server->waiters) || waiter->n_answers || list_is_empty(&server->senders))
+		return DEADLINE_NEVER;
+	int64_t send_ms = server->options.send_ms;
+	return (struct deadline){ first_of(&server->senders)->until.ns -
+				  (send_ms - send_ms / CROWDED_SHARE) * INT64_C(1000000) };
 }
 
 /* Milliseconds.  It counts as asleep from the moment on when nothing is found to do. */
@@ -211,6 +246,9 @@ static int how_long(struct nbd_server *server)
 	struct deadline until = server->listen_again;
 	soonest(&until, &server->handshakes);
 	soonest(&until, &server->senders);
+	struct deadline crowded = crowded_until(server);
+	if (crowded.ns < until.ns)
+		until = crowded;
 	HOLD(&server->lock);
 	if (server->idle_until.ns < until.ns)
 		until = server->idle_until;
@@ -293,11 +331,17 @@ static void take_done(struct nbd_server *server)
 
 static void drop_late(struct list *timed)
 {
-	while (!list_is_empty(timed)) {
-		struct nbd_client *client = CONTAINER_OF(timed->next, struct nbd_client, timed_node);
-		if (!deadline_is_over(client->until))
-			return;
-		nbd_client_drop(client);
+	while (!list_is_empty(timed) && deadline_is_over(first_of(timed)->until))
+		nbd_client_drop(first_of(timed));
+}
+
+/* Who takes next to nothing of what it has makes room, one at a time: its room may be enough. */
+static void drop_hog(struct nbd_server *server)
+{
+	while (deadline_is_over(crowded_until(server))) {
+		struct nbd_client *client = first_of(&server->senders);
+		if (!nbd_client_has_progressed(client))
+			nbd_client_drop(client); /* the waiters are none any more */
 	}
 }
 
@@ -354,6 +398,7 @@ static void turn(struct nbd_server *server)
 	work(server); /* sends */
 	drop_late(&server->handshakes);
 	drop_late(&server->senders);
+	drop_hog(server);
 	bury(server);
 }
 

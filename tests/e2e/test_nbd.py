@@ -2,6 +2,7 @@
 """The NBD server, asked by clients that nobody here wrote."""
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -403,6 +404,19 @@ def test_tcp(s, image):
     assert row["device"] == row["uri"] == uri
     s.pbsmap("unmap", uri)
     assert child.wait(20) == 0
+
+
+def test_a_machine_that_is_gone_is_no_client_after_two_minutes(s, image):
+    need("ss")
+    child, uri = serve(s, "--listen", "0", *image.arguments())
+    port = re.search(r":(\d+)", uri)[1]
+    with socket.create_connection(("127.0.0.1", int(port))) as client:
+        assert client.recv(8) == b"NBDMAGIC"
+        shown = s.run("ss", "-Htno", f"sport = :{port}").out
+    seconds = re.search(r"timer:\(keepalive,(?:(\d+)min)?(\d+)sec", shown)
+    assert seconds and not seconds[1] and int(seconds[2]) <= 60, shown
+    child.terminate()
+
 
 
 def test_tcp_on_an_address_of_ones_choice(s, image):

@@ -204,6 +204,9 @@ static void a_later_choice_of_contexts_counts(void **state)
 		expect(&c, say_of(&c, NBD_OPT_SET_META_CONTEXT, rows[i].name, rows[i].rest, rows[i].len), NBD_GO_ON,
 		       rows[i].want);
 		assert_null(c.handshake.context);
+		expect(&c, say_of(&c, NBD_OPT_SET_META_CONTEXT, "disk.img", CONTEXT_REST), NBD_GO_ON, "4,1");
+		expect(&c, say(&c, NBD_OPT_SET_META_CONTEXT, NULL, 1 << 20), NBD_GO_ON, "e9"); /* too much */
+		assert_null(c.handshake.context);
 		end(&c);
 	}
 }

@@ -716,6 +716,27 @@ static void who_takes_nothing_holds_few_chunks(void **state)
 	assert_true(few + 16u * LARGE_CHUNK < all);
 }
 
+/* All room is taken by those who take nothing; who asks for more than a little is not kept waiting for them. */
+static void who_has_nothing_gets_room_from_who_takes_nothing(void **state)
+{
+	enum { N_GREEDY = 5, LONG = 16 * CHUNK };
+	struct scene s;
+	int greedy[N_GREEDY];
+	begin_with(&s, (struct nbd_server_options){ .send_ms = PATIENCE_MS * 6 / 5 });
+	for (unsigned i = 0; i < N_GREEDY; i++) {
+		greedy[i] = client_of(&s, NBD_SIMPLE);
+		assert_true(flood(greedy[i], NBD_CMD_READ, LONG) > 0);
+	}
+	int user = client_of(&s, NBD_SIMPLE);
+	ask(user, NBD_SIMPLE, NBD_CMD_READ, 0, 0, LONG);
+	expect_read(&s, user, NBD_SIMPLE, 0, LONG);
+	assert_in_range(nbd_server_n_users(s.server), 2, N_GREEDY);
+	for (unsigned i = 0; i < N_GREEDY; i++)
+		close(greedy[i]);
+	close(user);
+	end(&s);
+}
+
 static void a_flood_of_errors_is_bounded(void **state)
 {
 	struct scene s;
@@ -849,7 +870,11 @@ static void ends_when_nobody_came_for_long(void **state)
 	int user = client_of(&s, NBD_SIMPLE);
 	(void) poll(NULL, 0, 250);
 	assert_false(nbd_server_has_ended(s.server));
+	int haggler = connect_to(&s);
 	close(user);
+	(void) poll(NULL, 0, 250);
+	assert_false(nbd_server_has_ended(s.server));
+	close(haggler);
 	struct pollfd wait = { .fd = nbd_server_event_fd(s.server), .events = POLLIN };
 	while (!nbd_server_has_ended(s.server)) {
 		uint64_t ignored;
@@ -893,6 +918,7 @@ int main(void)
 		TEST(who_does_not_say_what_it_wants_is_hung_up_on),
 		TEST(who_takes_nothing_is_not_heard_and_then_hung_up_on),
 		TEST(who_takes_nothing_holds_few_chunks),
+		TEST(who_has_nothing_gets_room_from_who_takes_nothing),
 		TEST(a_flood_of_errors_is_bounded),
 		TEST(who_leaves_takes_its_reads_along),
 		TEST(others_are_served_while_one_waits),
