@@ -11,13 +11,19 @@
  */
 struct scan {
 	struct tree *tree;
-	struct deadline until;
+	int64_t timeout_ms; /* of one read: how many there will be nobody knows */
 	uint8_t *piece; /* of the archive, from @at on */
 	uint64_t at;
 	size_t len;
 };
 
 #define PIECE ((size_t)64 << 10) /* bytes; most of them are headers in a split archive, few in another */
+
+static int scan_read(const struct scan *scan, void *buf, size_t len, uint64_t pos, struct err *err)
+{
+	struct deadline until = scan->timeout_ms ? deadline_in_ms(scan->timeout_ms) : DEADLINE_NEVER;
+	return input_pread(&scan->tree->meta, buf, len, pos, until, err);
+}
 
 /* @len bytes at @pos, from the piece at hand or another one. */
 static int scan_peek(struct scan *scan, uint64_t pos, size_t len, const uint8_t **ret, struct err *err)
@@ -27,7 +33,7 @@ static int scan_peek(struct scan *scan, uint64_t pos, size_t len, const uint8_t 
 		if (piece < len)
 			return err_set(err, -EBADMSG, "the archive is cut off");
 		scan->len = 0;
-		int r = input_pread(&scan->tree->meta, scan->piece, piece, pos, scan->until, err);
+		int r = scan_read(scan, scan->piece, piece, pos, err);
 		if (r < 0)
 			return r;
 		scan->at = pos;
@@ -46,7 +52,7 @@ static int scan_link(struct scan *scan, uint64_t name_pos, uint64_t distance, st
 	if (distance == 0 || distance > name_pos)
 		return 0; /* who looks at it will learn that it leads nowhere */
 	uint64_t target = name_pos - distance;
-	int r = input_pread(&scan->tree->meta, header, sizeof header, target, scan->until, err);
+	int r = scan_read(scan, header, sizeof header, target, err);
 	if (r < 0)
 		return r;
 	r = pxar_item_parse(header, sizeof header, scan->tree->meta.size - target, &item, &want, NULL);
@@ -81,12 +87,12 @@ static int scan_items(struct scan *scan, struct err *err)
 	return 0;
 }
 
-int tree_count_links(struct tree *tree, struct deadline until, struct err *err)
+int tree_count_links(struct tree *tree, int64_t timeout_ms, struct err *err)
 {
 	CLEANUP(freep) uint8_t *piece = malloc(PIECE);
 	if (!piece)
 		return err_set(err, -ENOMEM, "no memory to count links");
-	struct scan scan = { .tree = tree, .until = until, .piece = piece };
+	struct scan scan = { .tree = tree, .timeout_ms = timeout_ms, .piece = piece };
 	int r = links_is_exact(&tree->links) ? 0 : scan_items(&scan, err);
 	if (r == 0)
 		links_set_exact(&tree->links);

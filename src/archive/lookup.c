@@ -135,8 +135,10 @@ static int no_such(const char *name, int r, struct err *err)
 static int step(struct walker *w, const char *name, const char *rest, struct node *here, struct err *err)
 {
 	struct node next;
+	if (!S_ISDIR(here->mode))
+		return no_such(name, -ENOTDIR, err);
 	if (!*name || strcmp(name, ".") == 0)
-		return S_ISDIR(here->mode) ? 0 : no_such(name, -ENOTDIR, err);
+		return 0;
 	if (strcmp(name, "..") == 0)
 		return go_up(w, here, err);
 	int r = tree_lookup(w->tree, here, name, w->until, &next, err);

@@ -10,13 +10,13 @@
 #include "util/bytes.h"
 
 /*
- * From places in the archive to files.  An entry is read with a guess at its length, and once more when it
- * turns out to be longer.
+ * From places in the archive to files.  An entry is read with a guess at its length, and again with a larger one
+ * when it turns out to be longer.
  *
  * No circles: a directory's members lie between its entry and its table, a directory among them as a
  * whole.  So each is smaller than the one it is in, and what a hard link leads to is no directory.
  */
-#define WINDOW 512 /* bytes: nearly all names with their entries */
+#define WINDOW 512u /* bytes: nearly all names with their entries */
 
 /* Some bytes of the archive, from one place on. */
 struct window {
@@ -24,7 +24,10 @@ struct window {
 	uint8_t *large; /* instead, when that is not enough */
 	const uint8_t *data;
 	size_t len;
+	size_t guess; /* by how much more it will grow; the more often it had to, the more */
 };
+
+#define WINDOW_EMPTY ((struct window){ .guess = WINDOW })
 
 static void window_deinit(struct window *window)
 {
@@ -46,6 +49,22 @@ static int window_fill(struct window *window, const struct tree *tree, uint64_t 
 	return input_pread(&tree->meta, to, len, pos, until, err);
 }
 
+/* To @want bytes at least, of @most that may be there; a guess may touch a damaged chunk that the entry does not. */
+static int window_grow(struct window *window, const struct tree *tree, uint64_t pos, size_t want, uint64_t most,
+		       struct deadline until, struct err *err)
+{
+	struct err why = ERR_NONE;
+	size_t len = (size_t)min_u64(max_u64(want, window->len + window->guess), most);
+	int r = window_fill(window, tree, pos, len, until, &why);
+	bool was_right = r != -EBADMSG || len <= want;
+	window->guess = was_right ? 2 * window->guess : window->guess / 2;
+	if (!was_right)
+		return window_fill(window, tree, pos, want, until, err);
+	if (r < 0 && err)
+		*err = why;
+	return r;
+}
+
 /* What one parser of format/pxar.h answers; @ret is whatever it fills. */
 typedef int parser(const uint8_t *in, size_t len, uint64_t limit, void *ret, size_t *ret_want, struct err *err);
 
@@ -55,19 +74,14 @@ static int read_with(const struct tree *tree, uint64_t pos, uint64_t end, struct
 {
 	if (pos > end || end > tree->meta.size)
 		return err_set(err, -EBADMSG, "the archive has nothing at %" PRIu64, pos);
-	size_t want = WINDOW;
-	int r = window_fill(window, tree, pos, (size_t)min_u64(want, end - pos), until, err);
-	if (r == -EBADMSG) {
-		/* The guess may have touched a damaged chunk that the entry does not. */
-		want = (size_t)min_u64(PXAR_HEADER_SIZE, end - pos);
-		r = window_fill(window, tree, pos, want, until, err);
-	}
-	while (r == 0) {
+	size_t want = (size_t)min_u64(PXAR_HEADER_SIZE, end - pos);
+	int r;
+	while ((r = window_grow(window, tree, pos, want, end - pos, until, err)) == 0) {
 		r = parse(window->data, window->len, end - pos, ret, &want, err);
 		if (r == 1)
 			return 0;
-		if (r == 0)
-			r = window_fill(window, tree, pos, want, until, err);
+		if (r < 0)
+			break;
 	}
 	return err_while(err, r, "reading the archive at %" PRIu64, pos);
 }
@@ -140,7 +154,7 @@ static int make_node(struct tree *tree, uint64_t pos, const struct pxar_entry *e
 static int read_other(struct tree *tree, uint64_t pos, uint64_t end, struct deadline until, struct node *ret,
 		      struct err *err)
 {
-	CLEANUP(window_deinit) struct window window = { .large = NULL };
+	CLEANUP(window_deinit) struct window window = WINDOW_EMPTY;
 	struct pxar_entry entry;
 	int r = read_with(tree, pos, end, until, parse_entry, &entry, &window, err);
 	if (r == 0 && S_ISDIR(entry.mode))
@@ -166,7 +180,7 @@ static int read_table(const struct tree *tree, uint64_t end, struct deadline unt
 static int make_directory(struct tree *tree, uint64_t pos, uint64_t end, const struct pxar_table *table,
 			  struct deadline until, struct node *ret, struct err *err)
 {
-	CLEANUP(window_deinit) struct window window = { .large = NULL };
+	CLEANUP(window_deinit) struct window window = WINDOW_EMPTY;
 	struct pxar_entry entry;
 	int r = read_with(tree, pos, end, until, parse_entry, &entry, &window, err);
 	if (r == 0 && !S_ISDIR(entry.mode))
@@ -220,7 +234,7 @@ static int read_named(struct tree *tree, const struct member_place *place, uint6
 static int read_link(struct tree *tree, uint64_t pos, const struct pxar_member *link, struct deadline until,
 		     struct node *ret, struct err *err)
 {
-	CLEANUP(window_deinit) struct window window = { .large = NULL };
+	CLEANUP(window_deinit) struct window window = WINDOW_EMPTY;
 	struct pxar_member target;
 	if (link->link_distance > pos)
 		return err_set(err, -EBADMSG, "a hard link leads out of the archive");
@@ -278,7 +292,7 @@ int tree_read_member(struct tree *tree, const struct node *dir, const struct mem
 		     struct deadline until, char ret_name[static MEMBER_NAME_SIZE], struct node *ret,
 		     struct link_text *ret_link, struct err *err)
 {
-	CLEANUP(window_deinit) struct window window = { .large = NULL };
+	CLEANUP(window_deinit) struct window window = WINDOW_EMPTY;
 	struct pxar_member member;
 	int r = check_place(dir, place, err);
 	if (r == 0)
@@ -441,7 +455,7 @@ int tree_check_payload(struct tree *tree, const struct node *node, struct deadli
 		return 0; /* the header was read with the entry */
 	int r = input_pread(&tree->payload, header, sizeof header, node->payload_off - PXAR_HEADER_SIZE, until,
 			    err);
-	return r < 0 ? r : pxar_payload_check(header, PXAR_PAYLOAD, node->size, err);
+	return r < 0 ? r : pxar_payload_check(header, node->size, err);
 }
 
 const struct input *tree_payload(const struct tree *tree)

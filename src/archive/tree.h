@@ -136,5 +136,7 @@ int tree_pread(struct tree *tree, const struct node *node, void *buf, size_t len
  * An archive says of no file how many names it has.  Until this was called, nlink counts those that were
  * met.  Goes once through all entries: reads every chunk that has one, which in an archive that is not split
  * are nearly all.
+ *
+ * @timeout_ms:  of one read; 0 = for ever
  */
-int tree_count_links(struct tree *tree, struct deadline until, struct err *err) MUST_CHECK;
+int tree_count_links(struct tree *tree, int64_t timeout_ms, struct err *err) MUST_CHECK;

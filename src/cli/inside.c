@@ -11,7 +11,7 @@ static int open_files(const struct options *options, struct inside *ret, struct 
 		.cache_size = options->cache_size,
 		.read_ahead = options->read_ahead,
 		.timeout_ms = options->timeout_ms,
-		.counts_links = options->counts_links,
+		.links = options->counts_links ? LINKS_EXACT : LINKS_AS_MET,
 		.say = options->repository.say,
 		.user = options->repository.user,
 	};

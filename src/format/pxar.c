@@ -404,10 +404,9 @@ int pxar_table_check(const uint8_t in[static PXAR_HEADER_SIZE], const struct pxa
 	return 0;
 }
 
-int pxar_payload_check(const uint8_t in[static PXAR_HEADER_SIZE], uint64_t type, uint64_t size,
-		       struct err *err)
+int pxar_payload_check(const uint8_t in[static PXAR_HEADER_SIZE], uint64_t size, struct err *err)
 {
-	if (load_le64(in) != type || load_le64(in + 8) != size + PXAR_HEADER_SIZE)
+	if (load_le64(in) != PXAR_PAYLOAD || load_le64(in + 8) != size + PXAR_HEADER_SIZE)
 		return err_set(err, -EBADMSG, "the payload does not hold what should be there");
 	return 0;
 }

@@ -143,9 +143,5 @@ struct pxar_slot pxar_slot_parse(const uint8_t in[static PXAR_SLOT_SIZE]);
 /* By what the table is sorted. */
 uint64_t pxar_name_hash(const char *name, size_t len);
 
-/*
- * Does a payload stream have a file's data where the reference says?  @in: the header there.  Also used on
- * the stream's first header, with PXAR_PAYLOAD_START and 0.
- */
-int pxar_payload_check(const uint8_t in[static PXAR_HEADER_SIZE], uint64_t type, uint64_t size,
-		       struct err *err) MUST_CHECK;
+/* Does a payload stream have a file's data, of @size bytes, where the reference says?  @in: the header there. */
+int pxar_payload_check(const uint8_t in[static PXAR_HEADER_SIZE], uint64_t size, struct err *err) MUST_CHECK;

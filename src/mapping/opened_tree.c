@@ -45,6 +45,17 @@ static int open_streams(struct opened_tree *opened, const struct opened_tree_opt
 	return r;
 }
 
+static int count_links(struct opened_tree *opened, enum count_links how, struct err *err)
+{
+	struct err *why = &opened->uncounted;
+	int r = how == LINKS_AS_MET ? 0 : tree_count_links(opened->tree, opened->timeout_ms, why);
+	if (r == -EBADMSG && how == LINKS_IF_POSSIBLE)
+		return 0;
+	if (r < 0)
+		*err = *why;
+	return r;
+}
+
 static int open_tree(struct opened_tree *opened, const struct opened_tree_options *options, struct err *err)
 {
 	const struct tree_options tree = {
@@ -53,8 +64,8 @@ static int open_tree(struct opened_tree *opened, const struct opened_tree_option
 		.is_split = opened->payload,
 	};
 	int r = tree_open(&tree, opened_tree_deadline(opened), &opened->tree, err);
-	if (r == 0 && options->counts_links)
-		r = tree_count_links(opened->tree, DEADLINE_NEVER, err);
+	if (r == 0)
+		r = count_links(opened, options->links, err);
 	return r < 0 ? err_while(err, r, "reading %s", opened->backup->archive) : 0;
 }
 

@@ -13,18 +13,25 @@ struct opened_tree {
 	struct stream *meta, *payload; /* NULL = not split */
 	struct tree *tree;
 	int64_t timeout_ms;
+	struct err uncounted; /* why links could not be counted; code 0 = they were, or it was not asked for */
 	void (*say)(void *user, const char *line); /* of damage; from any thread */
 	void *user;
 };
 
 #define OPENED_TREE_NONE ((struct opened_tree){ .backup = NULL })
 
+enum count_links {
+	LINKS_AS_MET,
+	LINKS_IF_POSSIBLE, /* where entries are damaged, as met: the others are shown */
+	LINKS_EXACT,
+};
+
 struct opened_tree_options {
 	const struct backup *backup; /* of backup_open_tree(); lent */
 	uint64_t cache_size;  /* bytes; UINT64_MAX = default */
 	uint64_t read_ahead;  /* bytes; UINT64_MAX = default */
 	int64_t timeout_ms;   /* of one read; 0 = for ever */
-	bool counts_links;    /* tree_count_links() */
+	enum count_links links;
 	void (*say)(void *user, const char *line);
 	void *user;
 };

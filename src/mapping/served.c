@@ -118,6 +118,13 @@ static int open_stream(struct served *served, const struct mapping_options *opti
 /* Entries of so many bytes are gone through before it is shown, to count links. */
 #define COUNTED_MAX ((uint64_t)64 << 20)
 
+static enum count_links links_of(const struct mapping_options *options, const struct backup *backup)
+{
+	if (options->counts_links)
+		return LINKS_EXACT;
+	return backup->is_split && backup->index.size <= COUNTED_MAX ? LINKS_IF_POSSIBLE : LINKS_AS_MET;
+}
+
 static int open_tree(struct served *served, const struct mapping_options *options, struct err *err)
 {
 	const struct backup *backup = served->backup;
@@ -126,11 +133,15 @@ static int open_tree(struct served *served, const struct mapping_options *option
 		.cache_size = options->cache_size,
 		.read_ahead = options->read_ahead,
 		.timeout_ms = options->timeout_ms,
-		.counts_links = options->counts_links || (backup->is_split && backup->index.size <= COUNTED_MAX),
+		.links = links_of(options, backup),
 		.say = served->say,
 		.user = served->user,
 	};
-	return opened_tree_open(&tree, &served->opened, err);
+	int r = opened_tree_open(&tree, &served->opened, err);
+	if (r == 0 && served->opened.uncounted.code)
+		repository_say(options->repository, "warning: link counts are of the names that were met: %s",
+			       served->opened.uncounted.msg);
+	return r;
 }
 
 /* An entry that is damaged, once; each look at it fails anew. */

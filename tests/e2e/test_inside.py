@@ -249,6 +249,20 @@ def test_a_deep_path_of_a_mount_fetches_only_the_chunks_on_its_way(s, root, many
     s.pbsmap("umount", target)
 
 
+def test_entries_that_are_gone_hide_no_others_of_a_mount(s, root, many_chunks):
+    """Although all of them were to be gone through for the link counts."""
+    stream = Stream(many_chunks, os.path.join(MANY_SPLIT, "split.mpxar.didx"))
+    digest = stream.digests[len(stream.digests) // 2].hex()
+    os.unlink(os.path.join(many_chunks, ".chunks", digest[:4], digest))
+    target = s.path("mnt")
+    result = s.pbsmap("mount", MANY_SPLIT, "split.mpxar", target)
+    assert "link counts are of the names that were met" in result.err
+    assert len(os.listdir(target)) == 11
+    assert len(os.listdir(os.path.join(target, "d0/d0/d0"))) == 3
+    s.pbsmap("umount", target)
+    s.fails(DAMAGED, "mount", "--exact-links", MANY_SPLIT, "split.mpxar", target)
+
+
 def test_no_secret_stays_in_the_environment(s, many_chunks):
     reader = s.start(PBSMAP, "cat", MANY, "one.pxar", "large/one", stdout=subprocess.PIPE,
                      env={"PBS_ENCRYPTION_PASSWORD": "not-needed"})

@@ -5,15 +5,19 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
 
-from harness import BUSY, PBSMAP, is_attached, wait_until
+from harness import BUSY, FAILED, PBSMAP, TOP, is_attached, wait_until
 from pbsd import USER, Pbsd
 from remote import ARCHIVE, CHUNK, LATE, SNAPSHOT, Disk, Read, is_found, is_lost, lost, map_at, map_device
 from test_hang import state_of
 from wire import Wire
+
+sys.path.insert(0, os.path.join(TOP, "tests", "tools"))
+from stored import Stream  # pylint: disable=wrong-import-position
 
 
 @pytest.fixture
@@ -76,6 +80,19 @@ def test_a_stall_in_a_chunk_is_found_by_asking(s, disk, pbs):
         read.brings(disk)
     assert pbs.hits(rule) == 1
     assert pbs.counters()["sessions"] == 2
+
+
+def test_a_count_of_all_links_ends_when_the_server_gives_nothing_more(s, mkstore):
+    store, snapshot = s.path("trees"), "host/x/2026-01-02T03:04:05Z"
+    s.mkstore(store, snapshot, "--chunk-size", "16K", "--synthetic-tree", "300:3M", "one.pxar")
+    digests = Stream(store, f"{snapshot}/one.pxar.didx").digests
+    digest = digests[len(digests) // 4].hex()
+    with Pbsd({"store": store}, "--auth-delay=0") as pbs:
+        pbs.fault("stall", path=f"chunk.digest={digest}", times=0)
+        start = time.monotonic()
+        result = s.fails(FAILED, "ls", "--exact-links", "--timeout", "2", "--repository", pbs.repository("store"),
+                         snapshot, "one.pxar", env=pbs.env())
+        assert "time limit" in result.err and time.monotonic() - start < 15
 
 
 def test_a_slow_answer_is_no_lost_server(s, disk, pbs):

@@ -250,6 +250,23 @@ static void begin_over_a_stream(struct scene *x)
 	open_over_a_stream(x);
 }
 
+/* Twenty thousand attributes, then data. */
+static unsigned begin_with_a_long_entry(struct scene *x)
+{
+	static const uint8_t data[4 * CHUNK];
+	memset(x, 0, sizeof *x);
+	sample_begin_empty(&x->s, false);
+	(void) pxar_writer_name(&x->s.w, "long");
+	pxar_writer_entry(&x->s.w, S_IFREG | 0644);
+	for (unsigned i = 0; i < 20000; i++)
+		pxar_writer_attr_id(&x->s.w, PXAR_ACL_USER, i, 7);
+	unsigned last = (unsigned)(x->s.w.meta.len / CHUNK);
+	pxar_writer_payload(&x->s.w, data, sizeof data);
+	sample_finish(&x->s);
+	open_over_a_stream(x);
+	return last;
+}
+
 static void end_over_a_stream(struct scene *x)
 {
 	tree_close(STEAL(x->s.tree));
@@ -292,6 +309,26 @@ static void asks_for_the_chunks_of_the_next_members_alone(void **state)
 	end_over_a_stream(&x);
 }
 
+static uint64_t bytes_read(struct scene *x)
+{
+	struct stream_stats stats;
+	stream_get_stats(x->stream, &stats);
+	return stats.read_bytes;
+}
+
+static void reads_a_long_entry_a_few_times_only(void **state)
+{
+	struct scene x;
+	for (int is_damaged = 0; is_damaged < 2; is_damaged++) {
+		unsigned last = begin_with_a_long_entry(&x);
+		x.memory.bad_chunk = is_damaged ? (int)last + 1 : -1; /* with its data */
+		uint64_t before = bytes_read(&x);
+		assert_int_equal(sample_try(&x.s, "long", TREE_NO_LINKS, NULL), 0);
+		assert_in_range(bytes_read(&x) - before, (uint64_t)last * CHUNK, 8ull * last * CHUNK);
+		end_over_a_stream(&x);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -304,6 +341,7 @@ int main(void)
 		TEST(takes_the_first_of_two_with_the_same_name),
 		TEST(gives_up_on_a_table_of_one_hash),
 		TEST(asks_for_the_chunks_of_the_next_members_alone),
+		TEST(reads_a_long_entry_a_few_times_only),
 	};
 	return RUN_TESTS(tests);
 }

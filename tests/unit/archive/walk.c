@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "archive/walk.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -57,6 +58,31 @@ static void goes_through_all_in_order(void **state)
 	sample_end(&s);
 }
 
+/* As its member and beside it: in a deep nest of those, each would double the ways. */
+static void enters_a_directory_by_one_way(void **state)
+{
+	struct sample s;
+	sample_begin_empty(&s, true);
+	(void) pxar_writer_name(&s.w, "outer");
+	pxar_writer_entry(&s.w, S_IFDIR | 0755);
+	(void) pxar_writer_name(&s.w, "inner");
+	pxar_writer_entry(&s.w, S_IFDIR | 0755);
+	pxar_writer_end_directory(&s.w);
+	struct pxar_written_dir *root = &s.w.dirs[0];
+	struct pxar_written_slot inner = s.w.dirs[1].slots[0];
+	inner.size = s.w.meta.len - inner.pos;
+	pxar_writer_end_directory(&s.w);
+	(void) pxar_writer_file(&s.w, "after", 0644, "x", 1);
+	root->slots = reallocarray(root->slots, root->n + 1, sizeof inner);
+	assert_non_null(root->slots);
+	root->slots[root->n++] = inner;
+	root->cap = root->n;
+	sample_finish(&s);
+	CLEANUP(freep) char *got = walked(&s, "", "none");
+	assert_string_equal(got, "+ +outer +outer/inner -outer/inner -outer ! after - ");
+	sample_end(&s);
+}
+
 static void goes_on_behind_what_is_damaged(void **state)
 {
 	struct sample s;
@@ -103,6 +129,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(goes_through_all_in_order),
+		TEST(enters_a_directory_by_one_way),
 		TEST(goes_on_behind_what_is_damaged),
 		TEST(goes_no_deeper_than_it_says),
 	};
