@@ -105,10 +105,8 @@ static int enter(struct walk *walk, const struct node *dir, struct walk_item *re
 static int begin(struct walk *walk, struct walk_item *ret, struct err *err)
 {
 	walk->has_begun = true;
-	if (S_ISDIR(walk->begin.mode))
-		return enter(walk, &walk->begin, ret, err);
 	fill(walk, WALK_FILE, &walk->begin, 0, ret);
-	return 1;
+	return S_ISDIR(walk->begin.mode) ? enter(walk, &walk->begin, ret, err) : 1;
 }
 
 /* The node stays where it is until something else is entered. */
