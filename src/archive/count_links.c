@@ -56,9 +56,10 @@ static int scan_link(struct scan *scan, uint64_t name_pos, uint64_t distance, st
 	if (r < 0)
 		return r;
 	r = pxar_item_parse(header, sizeof header, scan->tree->meta.size - target, &item, &want, NULL);
-	if (r == 1 && item.type == PXAR_FILENAME)
-		links_note(&scan->tree->links, name_pos, 2 * (target + PXAR_HEADER_SIZE + item.len));
-	return 0;
+	if (r != 1 || item.type != PXAR_FILENAME)
+		return 0;
+	bool is_noted = links_note(&scan->tree->links, name_pos, 2 * (target + PXAR_HEADER_SIZE + item.len));
+	return is_noted ? 0 : err_set(err, -ENOMEM, "no memory to count links");
 }
 
 static int scan_items(struct scan *scan, struct err *err)

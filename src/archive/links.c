@@ -35,10 +35,18 @@ static struct link_slot *find(struct link_slot *slots, size_t cap, uint64_t key)
 	return &slots[i];
 }
 
+/* Never more than half full, with the two that may come. */
+static bool is_full(const struct links *links)
+{
+	return 2 * (links->n + 2) > links->cap;
+}
+
 static bool grow_locked(struct links *links)
 {
 	size_t cap = links->cap ? 2 * links->cap : 64;
-	struct link_slot *slots = cap > 4 * LINKS_MAX ? NULL : calloc(cap, sizeof *slots);
+	if (cap > 4 * LINKS_MAX)
+		return true; /* further ones are not counted */
+	struct link_slot *slots = calloc(cap, sizeof *slots);
 	if (!slots)
 		return false;
 	for (size_t i = 0; i < links->cap; i++)
@@ -50,22 +58,24 @@ static bool grow_locked(struct links *links)
 	return true;
 }
 
-void links_note(struct links *links, uint64_t link_pos, uint64_t ino)
+bool links_note(struct links *links, uint64_t link_pos, uint64_t ino)
 {
 	HOLD(&links->lock);
 	if (links->is_exact)
-		return;
-	/* Never more than half full, with the two that may come. */
-	if (2 * (links->n + 2) > links->cap && !grow_locked(links))
-		return;
+		return true;
+	if (is_full(links) && !grow_locked(links))
+		return false;
+	if (is_full(links))
+		return true;
 	struct link_slot *link = find(links->slots, links->cap, key_of_link(link_pos));
 	if (link->key)
-		return;
+		return true;
 	link->key = key_of_link(link_pos);
 	struct link_slot *file = find(links->slots, links->cap, ino);
 	links->n += file->key ? 1 : 2;
 	file->key = ino;
 	file->count++;
+	return true;
 }
 
 uint32_t links_count(struct links *links, uint64_t ino)

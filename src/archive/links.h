@@ -27,8 +27,8 @@ struct links {
 void links_init(struct links *links);
 void links_deinit(struct links *links);
 
-/* The hard link at @link_pos leads to @ino; the second time this is said, nothing. */
-void links_note(struct links *links, uint64_t link_pos, uint64_t ino);
+/* The hard link at @link_pos leads to @ino; the second time this is said, nothing.  false = no memory. */
+bool links_note(struct links *links, uint64_t link_pos, uint64_t ino);
 
 /* Names of that file: at least 1. */
 uint32_t links_count(struct links *links, uint64_t ino);

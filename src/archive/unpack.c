@@ -158,12 +158,21 @@ static bool is_asked_for(const struct run *run, const char *path)
 	return false;
 }
 
-/* The path in a link is anybody's word: it counts when it leads to the same file. */
-static bool leads_to(const struct run *run, const char *path, const struct node *node)
+/*
+ * The path in a link is anybody's word: it counts when it leads to the same file.  1 = it does; one that cannot
+ * be followed does not.
+ */
+static int leads_to(const struct run *run, const char *path, const struct node *node, struct err *err)
 {
 	struct node found;
-	return tree_resolve(run->u->tree, path, TREE_NO_LINKS, unpack_deadline(run->u), &found, NULL) == 0 &&
-	       found.ino == node->ino;
+	struct err why = ERR_NONE;
+	int r = tree_resolve(run->u->tree, path, TREE_NO_LINKS, unpack_deadline(run->u), &found, &why);
+	if (r == 0)
+		return found.ino == node->ino;
+	if (unpack_is_of_one(r))
+		return 0;
+	*err = why;
+	return r;
 }
 
 static const struct copy *copy_of(const struct run *run, const struct node *node)
@@ -180,9 +189,8 @@ static int link_to_target(struct run *run, const struct unpacked *file, const st
 	int r = tree_link_text(run->u->tree, text, unpack_deadline(run->u), &target, err);
 	if (r < 0)
 		return r;
-	if (is_asked_for(run, target) && leads_to(run, target, file->node))
-		return run->u->ops->link(run->u, file, target, err);
-	return 1;
+	r = is_asked_for(run, target) ? leads_to(run, target, file->node, err) : 0;
+	return r < 0 ? r : r == 1 ? run->u->ops->link(run->u, file, target, err) : 1;
 }
 
 /* A file that was asked for by name may be a link, too: nobody has seen its member then. */
