@@ -2,7 +2,6 @@
 """The files of an archive below a directory: what can be done with them, and how that comes to an end."""
 import errno
 import os
-import shutil
 import signal
 import subprocess
 import threading
@@ -70,20 +69,6 @@ def test_numbers_stay_the_same(s, mnt):
     s.pbsmap("mount", SIGNED, "names.pxar", mnt)
     after = {path: os.lstat(os.path.join(os.fsencode(mnt), path)).st_ino for path in paths_below(mnt)}
     assert before == after
-
-
-@pytest.mark.parametrize("copy", [["cp", "-a", "SOURCE/.", "TARGET"], ["rsync", "-aHAX", "SOURCE/", "TARGET"],
-                                  ["sh", "-c", "tar --acls --xattrs --numeric-owner -C SOURCE -cf - . | "
-                                   "tar --acls --xattrs -C TARGET --warning=no-timestamp -xf -"]],
-                         ids=["cp", "rsync", "tar"])
-def test_it_can_be_copied(s, mnt, copy):
-    if not shutil.which(copy[0]):
-        pytest.skip(f"there is no {copy[0]}")
-    target = s.path("copy")
-    os.mkdir(target)
-    result = s.run(*[word.replace("SOURCE", mnt).replace("TARGET", target) for word in copy])
-    assert result.err == ""
-    assert all_of(target) == all_of(mnt)
 
 
 def test_many_readers_at_once(s, mnt):

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import stat
 import struct
 import tarfile
@@ -171,6 +172,39 @@ def test_mount(s, root, tree):
     check_directory(target, tree.manifest())  # and out of what the kernel keeps
     s.pbsmap("umount", target)
     assert not os.path.exists(target)
+
+
+COPY = {
+    "cp": ["cp", "-a", "SOURCE/.", "TARGET"],
+    "rsync": ["rsync", "-aHAX", "SOURCE/", "TARGET"],
+    "tar": ["sh", "-c", "all='--acls --xattrs --xattrs-include=* --numeric-owner'; "
+            "tar $all --warning=no-file-ignored -C SOURCE -cf - . | "
+            "tar $all --same-permissions --warning=no-timestamp --delay-directory-restore -C TARGET -xf -"],
+}
+
+
+def first_of_each():
+    """Of each datastore, where one is like the other."""
+    found = {(tree.golden.name, tree.input): tree for tree in reversed(TREES)
+             if tree.input in ("tree", "tree-names", "tree-links")}
+    return sorted(found.values(), key=TREES.index)
+
+
+@pytest.mark.parametrize("tree", first_of_each(), ids=repr)
+def test_a_mount_can_be_copied(s, root, tree):
+    """By the tools that people have for it, without a word."""
+    source = s.path("mnt")
+    s.pbsmap("mount", "--exact-links", *tree.arguments(), source, env=tree.env())
+    for tool, words in COPY.items():
+        assert shutil.which(tool), f"there is no {tool}"
+        target = s.path(tool)
+        os.mkdir(target)
+        result = s.run(*[word.replace("SOURCE", source).replace("TARGET", target) for word in words])
+        assert (result.out, result.err) == ("", ""), tool
+        manifest = tree.manifest()
+        # A tar archive has no sockets.
+        check_directory(target, {path: row for path, row in manifest.items() if tool != "tar" or row["type"] != "s"})
+    s.pbsmap("umount", source)
 
 
 @pytest.mark.parametrize("tree", TREES, ids=repr)
