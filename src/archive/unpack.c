@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "archive/internal.h"
 #include "archive/walk.h"
 #include "util/array.h"
 #include "util/bytes.h"
@@ -25,15 +26,22 @@ struct copies {
 	size_t n, cap;
 };
 
+/* What is to be gone through for a path: of the payload where there is one, else of the archive. */
+struct range {
+	uint64_t begin, len;
+};
+
 struct asked_path {
 	char *path;   /* "" = everything */
 	uint64_t pos; /* of what it leads to */
+	struct range range;
 };
 
 struct run {
 	struct unpacker *u;
 	struct asked_path *paths; /* those that are not below another one, in the order of the archive */
 	size_t n_paths, cap_paths;
+	bool is_sized;	   /* all of their ranges are known */
 	struct copies copies;
 	int result;	   /* the first failure that was told */
 	const char *base;  /* the path that is being unpacked */
@@ -74,6 +82,56 @@ void unpack_warn(struct unpacker *u, enum unpack_warning which, const char *text
 struct deadline unpack_deadline(const struct unpacker *u)
 {
 	return u->timeout_ms ? deadline_in_ms(u->timeout_ms) : DEADLINE_NEVER;
+}
+
+/* -- how far it is --------------------------------------------------------------------------- */
+
+static void tell_progress(struct unpacker *u)
+{
+	if (u->moved)
+		u->moved(u->user, &u->progress);
+}
+
+void unpack_moved(struct unpacker *u, const struct node *file, uint64_t off, uint64_t len)
+{
+	struct unpack_progress *progress = &u->progress;
+	uint64_t at = file->payload_off + off + len;
+	progress->n_bytes += len;
+	/* What a hard link leads to may be elsewhere. */
+	if (at > u->begin)
+		progress->done = max_u64(progress->done, min_u64(u->before + (at - u->begin), progress->total));
+	tell_progress(u);
+}
+
+/* false = not known where its data is. */
+static bool range_of(const struct tree *tree, const struct node *node, struct range *ret)
+{
+	*ret = (struct range){ .begin = node->pos };
+	if (S_ISREG(node->mode))
+		*ret = (struct range){ .begin = node->payload_off, .len = node->size };
+	else if (S_ISDIR(node->mode) && !tree->is_split)
+		ret->len = node->end - node->pos;
+	else if (S_ISDIR(node->mode) && node->ino == TREE_ROOT)
+		*ret = (struct range){ .len = tree->payload.size };
+	else
+		return !S_ISDIR(node->mode);
+	return true;
+}
+
+/* Before the first of them. */
+static void begin_progress(struct unpacker *u, const struct asked_path *paths, size_t n, bool is_known)
+{
+	u->progress = (struct unpack_progress){ 0 };
+	u->before = 0;
+	for (size_t i = 0; is_known && i < n; i++)
+		u->progress.total += paths[i].range.len;
+}
+
+/* All that was asked for there has come. */
+static void pass_path(struct unpacker *u, const struct asked_path *path)
+{
+	u->before += path->range.len;
+	u->progress.done = min_u64(u->before, u->progress.total);
 }
 
 static void run_deinit(struct run *run)
@@ -270,6 +328,8 @@ static int take_item(struct run *run, const struct walk_item *item, bool *ret_is
 		return r;
 	r = hand_over(run, path.data, item->node, &item->link, consumers[item->event], err);
 	*ret_is_in = r == 0 && item->event == WALK_ENTER;
+	run->u->progress.n_files += r == 0 && item->event == WALK_FILE;
+	tell_progress(run->u);
 	return r < 0 ? take_failure(run, path.data, r, err) : 0;
 }
 
@@ -332,17 +392,19 @@ static int take_parents(struct run *run, consumer *consume, struct err *err)
 	return r;
 }
 
-static int unpack_path(struct run *run, const char *path, struct err *err)
+static int unpack_path(struct run *run, const struct asked_path *path, struct err *err)
 {
 	struct node node;
-	run->base = path;
-	int r = tree_resolve(run->u->tree, path, TREE_NO_LINKS, unpack_deadline(run->u), &node, err);
+	run->base = path->path;
+	run->u->begin = path->range.begin;
+	int r = tree_resolve(run->u->tree, run->base, TREE_NO_LINKS, unpack_deadline(run->u), &node, err);
 	if (r == 0)
 		r = take_parents(run, enter, err);
 	if (r == 0)
 		r = unpack_below(run, &node, err);
 	if (r == 0)
 		r = take_parents(run, leave, err);
+	pass_path(run->u, path);
 	return r;
 }
 
@@ -379,6 +441,7 @@ static int add_path(struct run *run, const char *path, struct err *err)
 	struct asked_path asked = { .path = strdup(path), .pos = node.pos };
 	if (!asked.path)
 		return err_set(err, -ENOMEM, "no memory for a path");
+	run->is_sized &= range_of(run->u->tree, &node, &asked.range);
 	run->paths[run->n_paths++] = asked;
 	return 0;
 }
@@ -392,6 +455,7 @@ static int by_pos(const void *a, const void *b)
 static int choose_paths(struct run *run, const char *const *paths, size_t n_paths, struct err *err)
 {
 	CLEANUP(strv_deinit) struct strv all = STRV_EMPTY;
+	run->is_sized = true;
 	int r = n_paths ? 0 : strv_add(&all, "", err);
 	for (size_t i = 0; r == 0 && i < n_paths; i++) {
 		CLEANUP(freep) char *path = NULL;
@@ -414,7 +478,8 @@ int unpack(struct unpacker *u, const char *const *paths, size_t n_paths, struct 
 	struct err own = ERR_NONE;
 	err = err ? err : &own;
 	int r = choose_paths(&run, paths, n_paths, err);
+	begin_progress(u, run.paths, run.n_paths, run.is_sized);
 	for (size_t i = 0; r == 0 && i < run.n_paths; i++)
-		r = unpack_path(&run, run.paths[i].path, err);
+		r = unpack_path(&run, &run.paths[i], err);
 	return r < 0 ? r : run.result;
 }

@@ -30,14 +30,28 @@ struct unpacker_ops {
 	int (*link)(struct unpacker *u, const struct unpacked *file, const char *target, struct err *err);
 };
 
+/* How far it is. */
+struct unpack_progress {
+	uint64_t n_files; /* that came, of any kind but directories */
+	uint64_t n_bytes; /* of their data, holes among them */
+	/*
+	 * Bytes of the archive that were gone through, and that are to be.  0 = not known: some of the data of a
+	 * split archive, which is where no directory tells of
+	 */
+	uint64_t done, total;
+};
+
 struct unpacker {
 	const struct unpacker_ops *ops;
 	struct tree *tree;
 	int64_t timeout_ms; /* of a read; 0 = for ever */
 	void (*tell)(void *user, const char *path, const struct err *why); /* what failed with one */
 	void (*warn)(void *user, const char *text); /* what cannot be restored; once of each kind */
+	void (*moved)(void *user, const struct unpack_progress *progress); /* often; NULL = nobody wants it */
 	void *user;
 	unsigned warned; /* which of them were */
+	struct unpack_progress progress;
+	uint64_t begin, before; /* of the path at hand: where it is in the archive; what came before it */
 };
 
 /* Kinds of warnings: bits of @warned. */
@@ -45,6 +59,9 @@ enum unpack_warning { UNPACK_NO_OWNERS, UNPACK_NO_XATTRS, UNPACK_NO_DEVICES, UNP
 void unpack_warn(struct unpacker *u, enum unpack_warning which, const char *text);
 
 struct deadline unpack_deadline(const struct unpacker *u);
+
+/* Data of a file was written down, or passed over as zeros: from @off on, so much. */
+void unpack_moved(struct unpacker *u, const struct node *file, uint64_t off, uint64_t len);
 
 /* Does this failure leave the others as they are? */
 bool unpack_is_of_one(int r);

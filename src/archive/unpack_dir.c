@@ -214,7 +214,9 @@ static int copy_data(struct unpack_dir *dir, const struct node *node, int fd, st
 	uint64_t off = 0, known = 0; /* no extent of zeros begins before it */
 	while (off < node->size) {
 		if (off >= known && tree_next_extent(u->tree, node, off, &known) && known - off >= HOLE) {
-			off = known == node->size ? known : known / HOLE * HOLE;
+			uint64_t end = known == node->size ? known : known / HOLE * HOLE;
+			unpack_moved(u, node, off, end - off);
+			off = end;
 			continue;
 		}
 		size_t len = (size_t)min_u64(PIECE, node->size - off);
@@ -223,6 +225,7 @@ static int copy_data(struct unpack_dir *dir, const struct node *node, int fd, st
 			r = write_sparse(fd, dir->piece, len, off, err);
 		if (r < 0)
 			return r;
+		unpack_moved(u, node, off, len);
 		off += len;
 	}
 	if (ftruncate(fd, (off_t)node->size) < 0)

@@ -180,6 +180,7 @@ static int put_range(struct unpack_tar *tar, const struct node *node, uint64_t o
 			r = put(tar, tar->piece, piece, err);
 		if (r < 0)
 			return r;
+		unpack_moved(u, node, off, piece);
 		off += piece;
 		len -= piece;
 	}
@@ -189,11 +190,16 @@ static int put_range(struct unpack_tar *tar, const struct node *node, uint64_t o
 static int put_data(struct unpack_tar *tar, const struct node *node, const struct tar_entry *entry,
 		    uint64_t stored, struct err *err)
 {
+	uint64_t at = 0;
 	int r = 0;
 	if (!entry->is_sparse)
 		r = put_range(tar, node, 0, node->size, err);
-	for (size_t i = 0; r == 0 && entry->is_sparse && i < entry->n_extents; i++)
-		r = put_range(tar, node, entry->extents[i].off, entry->extents[i].len, err);
+	for (size_t i = 0; r == 0 && entry->is_sparse && i < entry->n_extents; i++) {
+		const struct tar_extent *extent = &entry->extents[i];
+		unpack_moved(&tar->unpacker, node, at, extent->off - at); /* a hole */
+		at = extent->off + extent->len;
+		r = put_range(tar, node, extent->off, extent->len, err);
+	}
 	return r < 0 ? r : put_zeros(tar, (TAR_BLOCK - stored % TAR_BLOCK) % TAR_BLOCK, err);
 }
 

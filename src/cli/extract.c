@@ -6,30 +6,48 @@
 #include "archive/unpack.h"
 #include "cli/args.h"
 #include "cli/inside.h"
+#include "cli/progress.h"
 #include "util/text.h"
 
 #define SHOWN_SIZE 4096
 
+struct extraction {
+	struct options options; /* what is said goes through the progress */
+	struct progress progress;
+	struct inside inside;
+	size_t paths; /* where they begin in options.args */
+};
+
 static void tell(void *user, const char *path, const struct err *why)
 {
+	const struct extraction *x = user;
 	char shown[SHOWN_SIZE];
-	repository_say(user, "%s: %s", *path ? text_escape(path, shown, sizeof shown) : ".", why->msg);
+	repository_say(&x->options.repository, "%s: %s", *path ? text_escape(path, shown, sizeof shown) : ".", why->msg);
 }
 
 static void warn(void *user, const char *text)
 {
-	repository_say(user, "warning: %s", text);
+	const struct extraction *x = user;
+	repository_say(&x->options.repository, "warning: %s", text);
 }
 
-static int run(const struct options *options, const struct opened_tree *opened, size_t paths, struct unpacker *u,
-	       struct err *err)
+static void moved(void *user, const struct unpack_progress *at)
 {
-	u->tree = opened->tree;
+	struct extraction *x = user;
+	progress_moved(&x->progress, at);
+}
+
+static int run(struct extraction *x, struct unpacker *u, struct err *err)
+{
+	const struct options *options = &x->options;
+	u->tree = x->inside.opened.tree;
 	u->timeout_ms = options->timeout_ms;
 	u->tell = tell;
 	u->warn = warn;
-	u->user = (void *)(uintptr_t)&options->repository; /* only read */
-	return unpack(u, options->args + paths, options->n_args - paths, err);
+	u->moved = moved;
+	u->user = x;
+	progress_begin(&x->progress);
+	return unpack(u, options->args + x->paths, options->n_args - x->paths, err);
 }
 
 /* -- into a directory ------------------------------------------------------------------------ */
@@ -61,18 +79,17 @@ static int open_target(const char *path, int *ret, struct err *err)
 	return r;
 }
 
-static int extract_to(const struct options *options, const struct opened_tree *opened, size_t paths,
-		      struct err *err)
+static int extract_to(struct extraction *x, struct err *err)
 {
 	CLEANUP(closep) int fd = -EBADF;
 	struct unpack_dir *dir = NULL;
-	int r = open_target(options->to, &fd, err);
+	int r = open_target(x->options.to, &fd, err);
 	if (r == 0)
 		r = unpack_dir_open(fd, &dir, err);
 	if (r < 0)
 		return r;
 	(void) umask(0); /* what is made gets the mode it had */
-	r = run(options, opened, paths, unpack_dir_unpacker(dir), err);
+	r = run(x, unpack_dir_unpacker(dir), err);
 	unpack_dir_close(dir);
 	return r;
 }
@@ -89,18 +106,17 @@ static int open_archive(const char *path, int *ret, struct err *err)
 	return *ret < 0 ? err_errno(err, -errno, "cannot make the archive %s", path) : 0;
 }
 
-static int extract_tar(const struct options *options, const struct opened_tree *opened, size_t paths,
-		       struct err *err)
+static int extract_tar(struct extraction *x, struct err *err)
 {
 	CLEANUP(closep) int fd = -EBADF;
 	struct unpack_tar *tar = NULL;
 	struct err end = ERR_NONE;
-	int r = open_archive(options->tar, &fd, err);
+	int r = open_archive(x->options.tar, &fd, err);
 	if (r == 0)
 		r = unpack_tar_open(fd, &tar, err);
 	if (r < 0)
 		return r;
-	r = run(options, opened, paths, unpack_tar_unpacker(tar), err);
+	r = run(x, unpack_tar_unpacker(tar), err);
 	/* Without a message all that failed was told: what is there is a whole archive. */
 	if ((r == 0 || err->code == 0) && unpack_tar_finish(tar, &end) < 0) {
 		*err = end;
@@ -119,16 +135,26 @@ static int check_target(const struct options *options, struct err *err)
 	return 0;
 }
 
+static void extraction_end(struct extraction *x)
+{
+	inside_close(&x->inside);
+	progress_end(&x->progress);
+}
+
 int cmd_extract(const struct options *options, struct failure *why)
 {
-	CLEANUP(inside_close) struct inside inside = INSIDE_NONE;
-	size_t paths;
 	if (check_target(options, &why->err) < 0)
 		return args_point_to_help("extract", &why->err);
-	int r = inside_open(options, "extract", &inside, &paths, why);
+	CLEANUP(extraction_end) struct extraction x = {
+		.options = *options,
+		.progress = PROGRESS_NONE(&options->repository),
+		.inside = INSIDE_NONE,
+	};
+	x.options.repository.say = progress_say;
+	x.options.repository.user = &x.progress;
+	int r = inside_open(&x.options, "extract", &x.inside, &x.paths, why);
 	if (r == 0)
-		r = options->to ? extract_to(options, &inside.opened, paths, &why->err)
-				: extract_tar(options, &inside.opened, paths, &why->err);
+		r = options->to ? extract_to(&x, &why->err) : extract_tar(&x, &why->err);
 	/* What was told for each file is not said again. */
 	return r < 0 && why->err.code == 0 ? exit_status_of(r) : r;
 }

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """ls, cat and extract: what they say, what they refuse, and what they make of damage."""
+import fcntl
 import os
+import pty
+import re
+import select
 import shutil
 import signal
 import subprocess
@@ -10,7 +14,7 @@ import tarfile
 import pytest
 
 from golden import Golden
-from harness import DAMAGED, FAILED, NOT_FOUND, PBSMAP, REFUSED, TOP, USAGE
+from harness import DAMAGED, FAILED, MIB, NOT_FOUND, PBSMAP, REFUSED, TOP, USAGE
 
 sys.path.insert(0, os.path.join(TOP, "tests", "tools"))
 from stored import Stream, needed_for_listing  # pylint: disable=wrong-import-position
@@ -28,6 +32,15 @@ def files(s):
     golden.unpack(s.directory)
     s.env["PBS_REPOSITORY"] = golden.store
     return golden.store
+
+
+@pytest.fixture
+def many_chunks(s):
+    """Two archives of the same 3000 files, in chunks so short that each place of them has its own; their directory."""
+    s.mkstore(s.path("store"), MANY, "--chunk-size", "16K", "--synthetic-tree", "3000:32M", "one.pxar")
+    s.mkstore(s.path("store"), MANY_SPLIT, "--chunk-size", "16K", "--synthetic-tree", "3000:32M", "split.mpxar")
+    s.env["PBS_REPOSITORY"] = s.repository(s.path("store"))
+    return s.path("store")
 
 
 def names_of(rows):
@@ -150,6 +163,47 @@ def test_extract_writes_a_tar_archive_to_a_pipe(s, files):
         assert tar.getnames() == ["ordner-ä", "ordner-ä/ünter", "ordner-ä/ünter/datei"]
 
 
+BAR = r"\r\[=*> *\] +\d+ %  [0-9.]+ [KM]?i?B  \d+ files?  [0-9.]+ [KMG]?i?B/s(  [\d:]+ left)?\x1b\[K"
+ERASED = r"\r\x1b\[K"
+
+
+def read_slowly(child, terminal):
+    """All of its stdout, and what the terminal shows; in no hurry until it shows something."""
+    shown, out, is_open = b"", b"", True
+    while is_open:
+        ready = select.select([terminal], [], [], 0 if shown else 0.01)[0]
+        if ready:
+            shown += os.read(terminal, 4096)
+            fcntl.fcntl(child.stdout, fcntl.F_SETPIPE_SZ, MIB)
+        else:
+            piece = os.read(child.stdout.fileno(), MIB)
+            out += piece
+            is_open = piece
+    child.wait(60)
+    while select.select([terminal], [], [], 0)[0]:
+        shown += os.read(terminal, 4096)
+    return out, shown.decode()
+
+
+def test_extract_shows_on_a_terminal_how_far_it_is(s, many_chunks):
+    """And what there is to say comes on lines of its own; nothing of it goes elsewhere."""
+    last = Stream(many_chunks, os.path.join(MANY, "one.pxar.didx")).digests[-20].hex()
+    os.unlink(os.path.join(many_chunks, ".chunks", last[:4], last))
+    command, env = [PBSMAP, "extract", MANY, "one.pxar", "--tar", "-"], {**s.env, "TERM": "xterm"}
+    quiet = subprocess.run(command, env=env, capture_output=True, check=False, timeout=60)
+    terminal, other = pty.openpty()
+    child = s.start(*command, env=env, stdout=subprocess.PIPE, stderr=other)
+    out, shown = read_slowly(child, terminal)
+    os.close(other)
+    os.close(terminal)
+    child.stdout.close()
+    assert out == quiet.stdout and child.returncode == quiet.returncode == DAMAGED
+    assert re.fullmatch(f"({BAR})+({ERASED}([^\\r\\n\\x1b]+\\r\\n)+({BAR})*)+({ERASED})?", shown), shown
+    assert not re.fullmatch(f".*{BAR}", shown, re.DOTALL)
+    said = re.sub(f"{BAR}|{ERASED}", "", shown).splitlines()
+    assert said == quiet.stderr.decode().splitlines() and last[:8] in shown
+
+
 def test_extract_as_an_ordinary_user_restores_what_it_may(s, root, files):
     target = s.path("out")
     os.mkdir(target)
@@ -211,15 +265,6 @@ def test_loose_index_files(s, files):
 
 
 # -- as little as possible ---------------------------------------------------------------------
-
-
-@pytest.fixture
-def many_chunks(s):
-    """Two archives of the same 3000 files, in chunks so short that each place of them has its own; their directory."""
-    s.mkstore(s.path("store"), MANY, "--chunk-size", "16K", "--synthetic-tree", "3000:32M", "one.pxar")
-    s.mkstore(s.path("store"), MANY_SPLIT, "--chunk-size", "16K", "--synthetic-tree", "3000:32M", "split.mpxar")
-    s.env["PBS_REPOSITORY"] = s.repository(s.path("store"))
-    return s.path("store")
 
 
 @pytest.mark.parametrize("snapshot,name,index", [(MANY, "one.pxar", "one.pxar.didx"),

@@ -18,6 +18,7 @@
 struct scene {
 	struct sample sample;
 	struct strv told; /* paths that failed */
+	struct unpack_progress progress;
 	int result;
 };
 
@@ -33,11 +34,21 @@ static void warn(void *user, const char *text)
 	assert_true(*text);
 }
 
+/* Nothing of it ever goes back. */
+static void moved(void *user, const struct unpack_progress *at)
+{
+	struct scene *s = user;
+	assert_true(at->n_files >= s->progress.n_files && at->n_bytes >= s->progress.n_bytes);
+	assert_true(at->done >= s->progress.done && at->done <= at->total);
+	s->progress = *at;
+}
+
 static void aim(struct scene *s, struct unpacker *u)
 {
 	u->tree = s->sample.tree;
 	u->tell = tell;
 	u->warn = warn;
+	u->moved = moved;
 	u->user = s;
 }
 
@@ -51,6 +62,7 @@ static void unpack_here(struct scene *s, const char *const *paths, size_t n)
 	assert_int_equal(unpack_dir_open(fd, &dir, NULL), 0);
 	aim(s, unpack_dir_unpacker(dir));
 	s->result = unpack(unpack_dir_unpacker(dir), paths, n, &err);
+	s->progress = unpack_dir_unpacker(dir)->progress;
 	unpack_dir_close(dir);
 }
 
@@ -237,6 +249,42 @@ static void leaves_holes_where_there_are_zeros(void **state)
 	end(&s);
 }
 
+/* Of 13 files that are no directories; a hard link has no data of its own. */
+static void tells_how_far_it_is(void **state)
+{
+	static const struct {
+		const char *paths[3];
+		uint64_t n_files, n_bytes, total; /* total 1 = something, and all of it was gone through */
+		bool is_split;
+	} rows[] = {
+		{ { NULL }, 13, 100010, 1, false },
+		{ { NULL }, 13, 100010, 1, true },
+		{ { "big", "a.txt" }, 2, 100005, 100005, false },
+		{ { "big", "a.txt", "link" }, 3, 100005, 100005, true },
+		{ { "dir" }, 1, 4, 1, false },
+		{ { "dir", "big" }, 2, 100004, 0, true },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct scene s = { .result = 1 };
+		size_t n = 0;
+		while (n < ARRAY_LEN(rows[i].paths) && rows[i].paths[n])
+			n++;
+		sample_begin(&s.sample, rows[i].is_split);
+		assert_int_equal(scratch_begin(state), 0);
+		unpack_here(&s, rows[i].paths, n);
+		assert_int_equal(scratch_end(state), 0);
+		assert_int_equal(s.result, 0);
+		assert_int_equal(s.progress.n_files, rows[i].n_files);
+		assert_int_equal(s.progress.n_bytes, rows[i].n_bytes);
+		assert_int_equal(s.progress.done, s.progress.total);
+		if (rows[i].total == 1)
+			assert_true(s.progress.total > rows[i].n_bytes);
+		else
+			assert_int_equal(s.progress.total, rows[i].total);
+		end(&s);
+	}
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, scratch_begin, scratch_end)
 
 int main(void)
@@ -249,6 +297,7 @@ int main(void)
 		CASE(follows_no_link_that_it_made),
 		CASE(refuses_paths_that_lead_nowhere_before_it_begins),
 		CASE(leaves_holes_where_there_are_zeros),
+		TEST(tells_how_far_it_is),
 	};
 	return RUN_TESTS(tests);
 }
