@@ -148,12 +148,15 @@ static int do_mount(struct kept *kept, const json_t *question, json_t **ret, str
 	return r;
 }
 
-/* A look into the root.  What is damaged is no reason to hide the others. */
+/*
+ * A look into the root.  What is damaged is no reason to hide the others; who may not list it may still know
+ * what is below.
+ */
 static int check_directory(const char *path, struct err *err)
 {
 	CLEANUP(closedirp) DIR *dir = opendir(path);
 	if (!dir)
-		return errno == EIO ? 0 : err_errno(err, -errno, "cannot open %s", path);
+		return errno == EIO || errno == EACCES ? 0 : err_errno(err, -errno, "cannot open %s", path);
 	errno = 0;
 	if (!readdir(dir) && errno && errno != EIO)
 		return err_errno(err, -errno, "%s does not answer", path);

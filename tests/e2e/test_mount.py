@@ -142,6 +142,19 @@ def test_an_ordinary_user_mounts_for_herself(s, files, user):
     assert not s.servers()
 
 
+def test_an_ordinary_user_mounts_what_only_others_may_list(s, user):
+    """As the root of a machine's backup may be; what modes let everybody do, she may."""
+    snapshot, target = "host/closed/2026-01-02T03:04:05Z", s.path("mnt")
+    s.mkstore(s.path("store"), snapshot, "--synthetic-tree", "1000:1M:0711", "root.pxar")
+    s.run("chmod", "-R", "a+rX", s.path("store"))
+    user("mount", "--repository", s.path("store"), snapshot, "root.pxar", target)
+    as_her = ["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "ls"]
+    assert "Permission denied" in s.run(*as_her, target, check=False).err
+    assert s.run(*as_her, os.path.join(target, "large")).out.split() == ["one", "two"]
+    user("umount", target)
+    assert not s.servers()
+
+
 # -- its end -----------------------------------------------------------------------------------
 
 

@@ -49,9 +49,10 @@ static const char usage[] =
 "                     ARCHIVE.img (no =FILE) has content made from its offsets\n"
 "  --index-only SIZE  ARCHIVE.img (no =FILE) is mostly zeros, with a few chunks of data\n"
 "                     that come again and again: 16T take a moment\n"
-"  --synthetic-tree FILES:SIZE\n"
+"  --synthetic-tree FILES:SIZE[:MODE]\n"
 "                     ARCHIVE.pxar, or ARCHIVE.mpxar with its .ppxar (no =FILE), has FILES files\n"
-"                     of SIZE bytes together: what files is said in tests/tools/tree_backup.h\n"
+"                     of SIZE bytes together: what files is said in tests/tools/tree_backup.h;\n"
+  "                     MODE is the root's, as in 0700\n"
 "  --lazy             make only the chunk directories that are needed, not all 65536\n"
 "  --unfinished       leave out the manifest, as a backup that broke off\n";
 

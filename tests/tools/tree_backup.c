@@ -143,7 +143,7 @@ static int put_large(struct tree_writer *t, struct err *err)
 static int put_tree(struct tree_writer *t, struct err *err)
 {
 	pxar_writer_begin(&t->w, t->payload != NULL);
-	pxar_writer_entry(&t->w, S_IFDIR | 0755);
+	pxar_writer_entry(&t->w, S_IFDIR | t->shape->root_mode);
 	int r = put_dirs(t, 0, N_DIRS, err);
 	if (r == 0)
 		r = put_large(t, err);
@@ -183,15 +183,29 @@ int tree_backup(const struct image_backup_options *options, const char *payload_
 	return r;
 }
 
+/* "4G:0700"; without the mode it is 0755. */
+static int size_and_mode_parse(const char *text, uint64_t *ret_size, uint32_t *ret_mode)
+{
+	const char *colon = strchrnul(text, ':');
+	CLEANUP(freep) char *size = strndup(text, (size_t)(colon - text));
+	char *end = NULL;
+	unsigned long mode = *colon ? strtoul(colon + 1, &end, 8) : 0755;
+	if (!size || (*colon && (colon[1] < '0' || colon[1] > '7' || *end || mode > 07777)))
+		return -EINVAL;
+	*ret_mode = (uint32_t)mode;
+	return size_parse(size, ret_size, NULL);
+}
+
 int tree_shape_parse(const char *text, struct tree_shape *ret, struct err *err)
 {
 	char *end = NULL;
 	errno = 0;
 	unsigned long long n = strtoull(text, &end, 10);
 	uint64_t size = 0;
+	uint32_t mode = 0;
 	if (errno || end == text || *text < '0' || *text > '9' || *end != ':' || n == 0 || n > 100000000 ||
-	    size_parse(end + 1, &size, NULL) < 0 || size / n > MAX_AVERAGE)
-		return err_set(err, -EINVAL, "not FILES:SIZE, or more than 2 MiB a file: %s", text);
-	*ret = (struct tree_shape){ .n_files = n, .size = size };
+	    size_and_mode_parse(end + 1, &size, &mode) < 0 || size / n > MAX_AVERAGE)
+		return err_set(err, -EINVAL, "not FILES:SIZE[:MODE], or more than 2 MiB a file: %s", text);
+	*ret = (struct tree_shape){ .n_files = n, .size = size, .root_mode = mode };
 	return 0;
 }

@@ -20,9 +20,10 @@
 struct tree_shape {
 	uint64_t n_files;
 	uint64_t size; /* bytes of all data, about */
+	uint32_t root_mode; /* of the root */
 };
 
-/* "FILES:SIZE": "100000:4G".  -EINVAL */
+/* "FILES:SIZE", "FILES:SIZE:MODE": "100000:4G", "10:1M:0700".  -EINVAL */
 int tree_shape_parse(const char *text, struct tree_shape *ret, struct err *err) MUST_CHECK;
 
 /* One stream of an archive, as the manifest has it. */
