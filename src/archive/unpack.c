@@ -148,7 +148,7 @@ static void run_deinit(struct run *run)
 static int take_failure(struct run *run, const char *path, int r, struct err *err)
 {
 	if (!unpack_is_of_one(r))
-		return r;
+		return r == -EPIPE ? r : err_while(err, r, "extracting %s", *path ? path : ".");
 	run->u->tell(run->u->user, path, err);
 	if (run->result == 0)
 		run->result = r;
@@ -434,7 +434,7 @@ static int add_path(struct run *run, const char *path, struct err *err)
 	struct node node;
 	int r = tree_resolve(run->u->tree, path, TREE_NO_LINKS, unpack_deadline(run->u), &node, err);
 	if (r < 0)
-		return err_while(err, r, "looking for %s", path);
+		return strchr(path, '/') ? err_while(err, r, "looking for %s", path) : r;
 	r = array_grow(&run->paths, run->n_paths, &run->cap_paths, sizeof *run->paths, err);
 	if (r < 0)
 		return r;

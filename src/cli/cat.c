@@ -28,9 +28,10 @@ static int print_data(const struct opened_tree *opened, const struct node *node,
 static int print_file(const struct opened_tree *opened, const char *path, struct err *err)
 {
 	struct node node;
-	int r = tree_resolve(opened->tree, path, TREE_ALL_LINKS, opened_tree_deadline(opened), &node, err);
-	if (r == 0)
-		r = tree_check_payload(opened->tree, &node, opened_tree_deadline(opened), err);
+	int r = inside_resolve(opened, path, TREE_ALL_LINKS, &node, err);
+	if (r < 0)
+		return r;
+	r = tree_check_payload(opened->tree, &node, opened_tree_deadline(opened), err);
 	if (r == 0)
 		r = print_data(opened, &node, err);
 	return r == -EPIPE ? r : r < 0 ? err_while(err, r, "reading %s", path) : 0;

@@ -37,6 +37,18 @@ static void moved(void *user, const struct unpack_progress *at)
 	progress_moved(&x->progress, at);
 }
 
+/* A path leads nowhere: perhaps it was meant to lead to several. */
+static int say_of_patterns(const struct extraction *x, struct err *err)
+{
+	const struct options *options = &x->options;
+	for (size_t i = x->paths; i < options->n_args; i++) {
+		struct err why = *err;
+		if (strpbrk(options->args[i], "*?["))
+			return err_set(err, why.code, "%s; a PATH is taken as it is, '*' and '?' stand for themselves", why.msg);
+	}
+	return err->code;
+}
+
 static int run(struct extraction *x, struct unpacker *u, struct err *err)
 {
 	const struct options *options = &x->options;
@@ -47,7 +59,8 @@ static int run(struct extraction *x, struct unpacker *u, struct err *err)
 	u->moved = moved;
 	u->user = x;
 	progress_begin(&x->progress);
-	return unpack(u, options->args + x->paths, options->n_args - x->paths, err);
+	int r = unpack(u, options->args + x->paths, options->n_args - x->paths, err);
+	return r == -ENOENT && err->code ? say_of_patterns(x, err) : r;
 }
 
 /* -- into a directory ------------------------------------------------------------------------ */
@@ -66,14 +79,25 @@ static int check_empty(int fd, const char *path, struct err *err)
 	return 0;
 }
 
-static int open_target(const char *path, int *ret, struct err *err)
+/* Better now than for each file. */
+static int check_writable(int fd, const char *path, struct err *err)
 {
-	if (mkdir(path, 0777) < 0 && errno != EEXIST)
+	if (faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) < 0)
+		return err_errno(err, -errno, "cannot write into the directory %s", path);
+	return 0;
+}
+
+static int open_target(const char *path, bool *ret_is_new, int *ret, struct err *err)
+{
+	*ret_is_new = mkdir(path, 0777) == 0;
+	if (!*ret_is_new && errno != EEXIST)
 		return err_errno(err, -errno, "cannot make the directory %s", path);
 	CLEANUP(closep) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return err_errno(err, -errno, "cannot open the directory %s", path);
 	int r = check_empty(fd, path, err);
+	if (r == 0)
+		r = check_writable(fd, path, err);
 	if (r == 0)
 		*ret = steal_fd(&fd);
 	return r;
@@ -83,7 +107,8 @@ static int extract_to(struct extraction *x, struct err *err)
 {
 	CLEANUP(closep) int fd = -EBADF;
 	struct unpack_dir *dir = NULL;
-	int r = open_target(x->options.to, &fd, err);
+	bool is_new = false;
+	int r = open_target(x->options.to, &is_new, &fd, err);
 	if (r == 0)
 		r = unpack_dir_open(fd, &dir, err);
 	if (r < 0)
@@ -91,6 +116,8 @@ static int extract_to(struct extraction *x, struct err *err)
 	(void) umask(0); /* what is made gets the mode it had */
 	r = run(x, unpack_dir_unpacker(dir), err);
 	unpack_dir_close(dir);
+	if (r < 0 && is_new)
+		(void) rmdir(x->options.to); /* if nothing came */
 	return r;
 }
 
@@ -104,6 +131,14 @@ static int open_archive(const char *path, int *ret, struct err *err)
 	*ret = is_stdout ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0)
 			 : open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	return *ret < 0 ? err_errno(err, -errno, "cannot make the archive %s", path) : 0;
+}
+
+/* Of a path that leads nowhere an archive is not left, to be in the way of the next try. */
+static void remove_empty(const char *path, int fd)
+{
+	struct stat st;
+	if (strcmp(path, "-") != 0 && fstat(fd, &st) == 0 && st.st_size == 0)
+		(void) unlink(path);
 }
 
 static int extract_tar(struct extraction *x, struct err *err)
@@ -123,6 +158,8 @@ static int extract_tar(struct extraction *x, struct err *err)
 		r = end.code;
 	}
 	unpack_tar_close(tar);
+	if (r < 0)
+		remove_empty(x->options.tar, fd);
 	return r;
 }
 

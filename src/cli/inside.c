@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/inside.h"
 
+#include <string.h>
+
 #include "cli/args.h"
 #include "mapping/environment.h"
 
@@ -36,6 +38,13 @@ int inside_open(const struct options *options, const char *command, struct insid
 	ret->backup->source->tell = options->repository.say;
 	ret->backup->source->tell_user = options->repository.user;
 	return open_files(options, ret, &why->err);
+}
+
+int inside_resolve(const struct opened_tree *opened, const char *path, enum tree_follow follow, struct node *ret,
+		   struct err *err)
+{
+	int r = tree_resolve(opened->tree, path, follow, opened_tree_deadline(opened), ret, err);
+	return r < 0 && strchr(path, '/') ? err_while(err, r, "looking for %s", path) : r;
 }
 
 void inside_close(struct inside *inside)

@@ -23,3 +23,7 @@ struct inside {
 int inside_open(const struct options *options, const char *command, struct inside *ret, size_t *ret_paths,
 		struct failure *why) MUST_CHECK;
 void inside_close(struct inside *inside);
+
+/* tree_resolve() for a path that was typed; a failure names it, where the part that fails is not all of it. */
+int inside_resolve(const struct opened_tree *opened, const char *path, enum tree_follow follow, struct node *ret,
+		   struct err *err) MUST_CHECK;

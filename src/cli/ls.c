@@ -296,7 +296,7 @@ static int list_below(struct lister *l, const struct node *node, struct err *err
 static int list_path(struct lister *l, struct err *err)
 {
 	struct node node;
-	int r = tree_resolve(l->opened->tree, l->base, TREE_LINKS_ON_WAY, opened_tree_deadline(l->opened), &node, err);
+	int r = inside_resolve(l->opened, l->base, TREE_LINKS_ON_WAY, &node, err);
 	if (r == 0)
 		r = list_below(l, &node, err);
 	if (r == 0 && l->options->is_json)

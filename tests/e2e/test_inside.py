@@ -14,7 +14,7 @@ import tarfile
 import pytest
 
 from golden import Golden
-from harness import DAMAGED, FAILED, MIB, NOT_FOUND, PBSMAP, REFUSED, TOP, USAGE
+from harness import DAMAGED, FAILED, MIB, MKSTORE, NOT_FOUND, PBSMAP, REFUSED, TOP, USAGE
 
 sys.path.insert(0, os.path.join(TOP, "tests", "tools"))
 from stored import Stream, needed_for_listing  # pylint: disable=wrong-import-position
@@ -34,11 +34,20 @@ def files(s):
     return golden.store
 
 
-@pytest.fixture
-def many_chunks(s):
+@pytest.fixture(scope="session")
+def many_chunks_of_all(base):
     """Two archives of the same 3000 files, in chunks so short that each place of them has its own; their directory."""
-    s.mkstore(s.path("store"), MANY, "--chunk-size", "16K", "--synthetic-tree", "3000:32M", "one.pxar")
-    s.mkstore(s.path("store"), MANY_SPLIT, "--chunk-size", "16K", "--synthetic-tree", "3000:32M", "split.mpxar")
+    store = os.path.join(base, "many-chunks")
+    for snapshot, name in ((MANY, "one.pxar"), (MANY_SPLIT, "split.mpxar")):
+        subprocess.run([MKSTORE, "--lazy", "--chunk-size", "16K", "--synthetic-tree", "3000:32M", store, snapshot, name],
+                       check=True, timeout=120, stdout=subprocess.DEVNULL)
+    return store
+
+
+@pytest.fixture
+def many_chunks(s, mkstore, many_chunks_of_all):
+    """The same for one test, which may take chunks away, but not write into them."""
+    s.run("cp", "-a", "--link", many_chunks_of_all, s.path("store"))
     s.env["PBS_REPOSITORY"] = s.repository(s.path("store"))
     return s.path("store")
 
@@ -147,8 +156,11 @@ def test_extract_refuses_a_directory_with_something_in_it(s, files):
 def test_extract_wants_to_know_where_to(s, files):
     s.fails(USAGE, "extract", SIGNED, "names.pxar")
     s.fails(USAGE, "extract", SIGNED, "names.pxar", "--to", s.path("out"), "--tar", "-")
-    s.fails(NOT_FOUND, "extract", SIGNED, "names.pxar", "ß", "gone", "--to", s.path("out"))
-    assert os.listdir(s.path("out")) == []
+    for target in (["--to", s.path("out")], ["--tar", s.path("out")]):
+        assert "there is no gone\n" in s.fails(NOT_FOUND, "extract", SIGNED, "names.pxar", "ß", "gone", *target).err
+        result = s.fails(NOT_FOUND, "extract", SIGNED, "names.pxar", "ordner-ä/*.txt", *target)
+        assert "there is no *.txt, while looking for ordner-ä/*.txt; a PATH is taken as it is" in result.err
+        assert not os.path.lexists(s.path("out"))
     with open(s.path("tar"), "w", encoding="utf-8"):
         pass
     s.fails(FAILED, "extract", SIGNED, "names.pxar", "--tar", s.path("tar"))
@@ -213,6 +225,32 @@ def test_extract_as_an_ordinary_user_restores_what_it_may(s, root, files):
     assert "warning: owners are not restored" in result.err
     st = os.lstat(os.path.join(target, "rel"))
     assert (st.st_uid, st.st_mtime_ns) == (65534, 1687110688975034329)
+
+
+def test_extract_says_at_once_that_it_may_not_write(s, root, files):
+    target = s.path("out")
+    os.mkdir(target, 0o755)
+    result = s.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", PBSMAP, "extract", SIGNED, "names.pxar",
+                   "--to", target, check=False)
+    assert result.status == REFUSED
+    assert result.err.splitlines()[-1] == f"pbsmap: cannot write into the directory {target}: Permission denied"
+    assert "cannot make" not in result.err
+
+
+def test_extract_says_where_the_disk_was_full(s, own_mounts, many_chunks):
+    """And leaves what is there already, but no file with less in it."""
+    target = s.path("small")
+    os.mkdir(target)
+    script = ('mount -t tmpfs -o size=4m tmpfs "$0" && "$@"; status=$?; '
+              'find "$0/out" -type f -printf "%P %s\\n"; exit $status')
+    result = s.run("unshare", "--mount", "sh", "-c", script, target, PBSMAP, "extract", MANY, "one.pxar",
+                   "--to", os.path.join(target, "out"), check=False)
+    rows = s.pbsmap("ls", "-R", "--json", MANY, "one.pxar").json
+    there = set(result.out.splitlines())
+    assert result.status == FAILED and len(there) > 100
+    assert there < {f"{row['path']} {row['size']}" for row in rows if row["type"] == "file"}
+    line, = [row for row in result.err.splitlines() if row.startswith("pbsmap: ")]
+    assert re.fullmatch(r"pbsmap: cannot write: No space left on device, while extracting d\d/d\d/d\d/file\d+", line)
 
 
 # -- damage ------------------------------------------------------------------------------------
