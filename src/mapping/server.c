@@ -95,6 +95,21 @@ static int choose_name(struct mapping_info *info, const struct strv *taken, cons
 	return info->name ? 0 : err_set(err, -ENOMEM, "no memory");
 }
 
+/* One mount over another would be in its way when that is to be taken away. */
+static int check_path(const struct registry *registry, const struct mapping_info *info, struct err *err)
+{
+	CLEANUP(strv_deinit) struct strv sockets = STRV_EMPTY;
+	int r = registry_sockets(registry, &sockets, err);
+	for (size_t i = 0; r == 0 && i < sockets.n; i++) {
+		CLEANUP(freep) char *device = registry_noted(registry, sockets.items[i], "device");
+		CLEANUP(freep) char *name = registry_noted(registry, sockets.items[i], "name");
+		if (device && strcmp(device, info->device) == 0)
+			return err_set(err, -EBUSY, "%s shows %s already; take that away first", device,
+				       name ? name : "another mapping");
+	}
+	return r;
+}
+
 int server_register(struct server *server, const char *name, struct err *err)
 {
 	CLEANUP(closep) int lock = -EBADF;
@@ -107,6 +122,8 @@ int server_register(struct server *server, const char *name, struct err *err)
 	int r = registry_lock(&server->registry, &lock, err);
 	if (r == 0)
 		r = names_in_use(&server->registry, &taken, err);
+	if (r == 0 && mapping_is_on_path(info->via))
+		r = check_path(&server->registry, info, err);
 	if (r == 0)
 		r = choose_name(info, &taken, name, err);
 	if (r == 0)

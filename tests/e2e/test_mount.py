@@ -115,6 +115,15 @@ def test_what_cannot_be_mounted_is_said(s, root, files):
     assert not os.path.exists(s.path("mnt")) and not s.servers()
 
 
+def test_a_directory_shows_one_archive_at_a_time(s, mnt):
+    names, name = sorted(os.listdir(mnt)), s.mapping(mnt)["name"]
+    result = s.fails(BUSY, "mount", *NS, LINKS, "links.pxar", mnt)
+    assert f"{mnt} shows {name} already; take that away first" in result.err
+    assert sorted(os.listdir(mnt)) == names
+    s.pbsmap("umount", mnt)
+    assert gone(s, mnt)
+
+
 def test_options_of_the_mount(s, root, files):
     target = s.path("mnt")
     s.pbsmap("mount", "-o", "noexec,noatime", *NS, LINKS, "links.pxar", target)
