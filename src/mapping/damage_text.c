@@ -3,14 +3,17 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "util/bytes.h"
 
 void damage_describe(const struct damage *damage, const char *snapshot, const char *archive,
 		     char ret[static DAMAGE_TEXT_SIZE])
 {
-	char digest[2 * DIGEST_SIZE + 1];
+	char digest[2 * DIGEST_SIZE + 1], chunk[sizeof digest + 16] = "";
 	hex_encode(damage->digest, DIGEST_SIZE, digest);
-	(void) snprintf(ret, DAMAGE_TEXT_SIZE, "%s/%s: bytes %" PRIu64 " to %" PRIu64 " cannot be read: %s (chunk %s)",
-			snapshot, archive, damage->off, damage->off + damage->len - 1, damage->err->msg, digest);
+	if (!strstr(damage->err->msg, digest))
+		(void) snprintf(chunk, sizeof chunk, " (chunk %s)", digest);
+	(void) snprintf(ret, DAMAGE_TEXT_SIZE, "%s/%s: bytes %" PRIu64 " to %" PRIu64 " cannot be read: %s%s", snapshot,
+			archive, damage->off, damage->off + damage->len - 1, damage->err->msg, chunk);
 }
