@@ -233,13 +233,36 @@ static int copy_data(struct unpack_dir *dir, const struct node *node, int fd, st
 	return 0;
 }
 
+/*
+ * A file that takes a while has no name before all of it is there, where the file system can do that: whoever is
+ * interrupted leaves none with less in it.
+ */
+static int open_new(struct unpack_dir *dir, const struct unpacked *file, bool *ret_is_nameless)
+{
+	int fd = -EOPNOTSUPP;
+	if (file->node->size > PIECE)
+		fd = open_below(here(dir), ".", O_WRONLY | O_TMPFILE, 0600);
+	*ret_is_nameless = fd >= 0;
+	return fd >= 0 ? fd : open_below(here(dir), file->name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+}
+
+static int give_name(const struct unpack_dir *dir, int fd, const char *name, struct err *err)
+{
+	char path[64];
+	(void) snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	if (linkat(AT_FDCWD, path, here(dir), name, AT_SYMLINK_FOLLOW) < 0)
+		return err_errno(err, -errno, "cannot make the file");
+	return 0;
+}
+
 static int make_file(struct unpack_dir *dir, const struct unpacked *file, struct err *err)
 {
 	struct unpacker *u = &dir->unpacker;
+	bool is_nameless = false;
 	int r = tree_check_payload(u->tree, file->node, unpack_deadline(u), err);
 	if (r < 0)
 		return r;
-	CLEANUP(closep) int fd = open_below(here(dir), file->name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	CLEANUP(closep) int fd = open_new(dir, file, &is_nameless);
 	if (fd < 0)
 		return err_errno(err, fd, "cannot make the file");
 	const struct made made = { .fd = fd };
@@ -247,6 +270,8 @@ static int make_file(struct unpack_dir *dir, const struct unpacked *file, struct
 	r = copy_data(dir, file->node, fd, err);
 	if (r == 0)
 		r = finish(dir, &made, file, err);
+	if (is_nameless)
+		return r < 0 ? r : give_name(dir, fd, file->name, err);
 	if (r < 0)
 		(void) unlinkat(here(dir), file->name, 0); /* better none than one with less in it */
 	return r;

@@ -14,7 +14,8 @@ import tarfile
 import pytest
 
 from golden import Golden
-from harness import DAMAGED, FAILED, MIB, MKSTORE, NOT_FOUND, PBSMAP, REFUSED, TOP, USAGE
+from harness import DAMAGED, FAILED, MIB, MKSTORE, NOT_FOUND, PBSMAP, REFUSED, TOP, USAGE, wait_until
+from pbsd import Pbsd
 
 sys.path.insert(0, os.path.join(TOP, "tests", "tools"))
 from stored import Stream, needed_for_listing  # pylint: disable=wrong-import-position
@@ -251,6 +252,21 @@ def test_extract_says_where_the_disk_was_full(s, own_mounts, many_chunks):
     assert there < {f"{row['path']} {row['size']}" for row in rows if row["type"] == "file"}
     line, = [row for row in result.err.splitlines() if row.startswith("pbsmap: ")]
     assert re.fullmatch(r"pbsmap: cannot write: No space left on device, while extracting d\d/d\d/d\d/file\d+", line)
+
+
+@pytest.mark.directory
+def test_extract_that_is_interrupted_leaves_no_file_with_less_in_it(s, many_chunks):
+    """Its server does not answer for the middle of a large file."""
+    stream = Stream(many_chunks, os.path.join(MANY, "one.pxar.didx"))
+    target = s.path("out")
+    with Pbsd({"store": many_chunks}, "--auth-delay=0") as server:
+        rule = server.fault("ignore", path=f"chunk.digest={stream.digests[-300].hex()}")
+        child = s.start(PBSMAP, "extract", "--repository", server.repository("store"), MANY, "one.pxar", "large/one",
+                        "--to", target, env=server.env())
+        assert wait_until(lambda: server.hits(rule) and os.path.isdir(os.path.join(target, "large")))
+        child.send_signal(signal.SIGINT)
+        assert child.wait(20) == -signal.SIGINT
+    assert os.listdir(os.path.join(target, "large")) == []
 
 
 # -- damage ------------------------------------------------------------------------------------
