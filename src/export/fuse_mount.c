@@ -124,13 +124,13 @@ int fuse_mount_nowhere(const char *fs_name, const char *run_dir, bool without_fs
 
 /* -- on a path ------------------------------------------------------------------------------- */
 
-/* "ro,…,fsname=NAME": a comma inside a name needs a backslash. */
+/* "ro,…,fsname=NAME,…,ro": a comma inside a name needs a backslash; the last word on writing is ours. */
 static int format_options(const char *fs_name, const char *more, struct buf *ret, struct err *err)
 {
 	int r = buf_puts(ret, "ro,nosuid,nodev,default_permissions,subtype=pbsmap,fsname=", err);
 	for (const char *c = fs_name; r == 0 && *c; c++)
 		r = buf_printf(ret, err, "%s%c", *c == ',' || *c == '\\' ? "\\" : "", *c);
-	return r == 0 && *more ? buf_printf(ret, err, ",%s", more) : r;
+	return r == 0 && *more ? buf_printf(ret, err, ",%s,ro", more) : r;
 }
 
 /* Runs fusermount3 with @comm as its socket (-EBADF = none); what it says goes to @said.  Its process or -errno. */

@@ -126,7 +126,7 @@ def test_a_directory_shows_one_archive_at_a_time(s, mnt):
 
 def test_options_of_the_mount(s, root, files):
     target = s.path("mnt")
-    s.pbsmap("mount", "-o", "noexec,noatime", *NS, LINKS, "links.pxar", target)
+    s.pbsmap("mount", "-o", "noexec,noatime,rw", *NS, LINKS, "links.pxar", target)
     with open("/proc/self/mountinfo", encoding="utf-8") as rows:
         row, = [row for row in rows if row.split()[4] == target]
     assert {"noexec", "noatime", "nosuid", "nodev", "ro"} <= set(row.split()[5].split(","))
