@@ -101,11 +101,21 @@ static int prepare_target(const char *target, struct kept *kept, struct err *err
 	return kept->path ? 0 : err_errno(err, -errno, "cannot use %s", target);
 }
 
+/* Not a file that somebody has written into since it was unmounted. */
+static void remove_file(const char *path)
+{
+	struct stat st;
+	if (lstat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0)
+		(void) unlink(path);
+}
+
 static void forget_path(struct kept *kept)
 {
-	if (kept->path && kept->is_target_made)
-		(void) (kept->is_directory ? rmdir(kept->path) : unlink(kept->path));
-	freep(&kept->path);
+	if (kept->path && kept->is_target_made && kept->is_directory)
+		(void) rmdir(kept->path);
+	else if (kept->path && kept->is_target_made)
+		remove_file(kept->path);
+	free(STEAL(kept->path));
 }
 
 /* Of files with owners everybody may see what their owners let them; only root can say so. */
@@ -292,7 +302,8 @@ static void let_go(struct kept *kept, bool is_used_or_not)
 		nbd_kernel_disconnect(&kept->nbd);
 	nbd_kernel_detach(&kept->nbd);
 	nbd_path_remove(&kept->socket);
-	if (kept->path && fuse_path_unmount(kept->path, is_used_or_not, NULL) == 0)
+	/* Somebody else may have unmounted it; what is mounted still cannot be removed. */
+	if (kept->path && fuse_path_unmount(kept->path, is_used_or_not, NULL) != -EBUSY)
 		forget_path(kept);
 }
 

@@ -105,6 +105,11 @@ def test_an_existing_directory_stays(s, root, files):
     assert gone(s, target) and os.path.isdir(target)
 
 
+def test_a_directory_that_was_made_goes_with_whatever_unmounts_it(s, mnt):
+    s.run("umount", mnt)
+    assert gone(s, mnt) and not os.path.exists(mnt)
+
+
 def test_what_cannot_be_mounted_is_said(s, root, files):
     with open(s.path("file"), "w", encoding="utf-8"):
         pass
