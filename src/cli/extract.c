@@ -123,13 +123,20 @@ static int extract_to(struct extraction *x, struct err *err)
 
 /* -- as a tar archive ------------------------------------------------------------------------ */
 
+/* A new file; or what is none: a pipe, /dev/null.  A disk is not overwritten for a typing error. */
+static int open_new(const char *path)
+{
+	struct stat st;
+	bool is_there = stat(path, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode));
+	return open(path, O_WRONLY | O_CLOEXEC | (is_there ? O_NOCTTY : O_CREAT | O_EXCL), 0666);
+}
+
 static int open_archive(const char *path, int *ret, struct err *err)
 {
 	bool is_stdout = strcmp(path, "-") == 0;
 	if (is_stdout && isatty(STDOUT_FILENO))
 		return err_set(err, -EINVAL, "a tar archive is nothing for a terminal");
-	*ret = is_stdout ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0)
-			 : open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	*ret = is_stdout ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0) : open_new(path);
 	return *ret < 0 ? err_errno(err, -errno, "cannot make the archive %s", path) : 0;
 }
 
@@ -137,7 +144,7 @@ static int open_archive(const char *path, int *ret, struct err *err)
 static void remove_empty(const char *path, int fd)
 {
 	struct stat st;
-	if (strcmp(path, "-") != 0 && fstat(fd, &st) == 0 && st.st_size == 0)
+	if (strcmp(path, "-") != 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0)
 		(void) unlink(path);
 }
 

@@ -217,6 +217,17 @@ def test_extract_shows_on_a_terminal_how_far_it_is(s, many_chunks):
     assert said == quiet.stderr.decode().splitlines() and last[:8] in shown
 
 
+def test_extract_writes_a_tar_archive_to_a_pipe_with_a_name(s, files):
+    pipe = s.path("pipe")
+    os.mkfifo(pipe)
+    reader = s.start("tar", "--read-full-records", "-tf", pipe, stdout=subprocess.DEVNULL)
+    s.pbsmap("extract", SIGNED, "names.pxar", "--tar", pipe)
+    assert reader.wait(20) == 0
+    reader = s.start("cat", pipe, stdout=subprocess.DEVNULL)
+    s.fails(NOT_FOUND, "extract", SIGNED, "names.pxar", "gone", "--tar", pipe)
+    assert reader.wait(20) == 0 and os.path.exists(pipe)
+
+
 def test_extract_as_an_ordinary_user_restores_what_it_may(s, root, files):
     target = s.path("out")
     os.mkdir(target)
