@@ -21,6 +21,13 @@ ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
 TAGS = {1: "user", 2: "user", 4: "group", 8: "group", 16: "mask", 32: "other"}
 
 
+def first_of_each():
+    """Of each datastore, where one is like the other."""
+    found = {(tree.golden.name, tree.input): tree for tree in reversed(TREES)
+             if tree.input in ("tree", "tree-names", "tree-links")}
+    return sorted(found.values(), key=TREES.index)
+
+
 def acl_text(value):
     """As the manifests have it: user:rwx, user:1000:r--."""
     version, = struct.unpack_from("<I", value)
@@ -169,7 +176,8 @@ def test_mount(s, root, tree):
     out = s.pbsmap("mount", "--exact-links", *tree.arguments(), target, env=tree.env()).out
     assert out == target + "\n"
     check_directory(target, tree.manifest())
-    check_directory(target, tree.manifest())  # and out of what the kernel keeps
+    if tree in first_of_each() and not s.server:
+        check_directory(target, tree.manifest())  # and out of what the kernel keeps, whatever that came from
     s.pbsmap("umount", target)
     assert not os.path.exists(target)
 
@@ -181,13 +189,6 @@ COPY = {
             "tar $all --warning=no-file-ignored -C SOURCE -cf - . | "
             "tar $all --same-permissions --warning=no-timestamp --delay-directory-restore -C TARGET -xf -"],
 }
-
-
-def first_of_each():
-    """Of each datastore, where one is like the other."""
-    found = {(tree.golden.name, tree.input): tree for tree in reversed(TREES)
-             if tree.input in ("tree", "tree-names", "tree-links")}
-    return sorted(found.values(), key=TREES.index)
 
 
 @pytest.mark.parametrize("tree", first_of_each(), ids=repr)
