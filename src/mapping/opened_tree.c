@@ -49,7 +49,7 @@ static int count_links(struct opened_tree *opened, enum count_links how, struct 
 {
 	struct err *why = &opened->uncounted;
 	int r = how == LINKS_AS_MET ? 0 : tree_count_links(opened->tree, opened->timeout_ms, why);
-	if (r == -EBADMSG && how == LINKS_IF_POSSIBLE)
+	if ((r == -EBADMSG || r == -ENOMEM) && how == LINKS_IF_POSSIBLE)
 		return 0;
 	if (r < 0)
 		*err = *why;

@@ -106,7 +106,7 @@ static int run_look(void *user, struct err *err)
 	struct scene *s = user;
 	int r = begin_run(s, err);
 	if (r == 0)
-		r = tree_count_links(s->sample.tree, DEADLINE_NEVER, err);
+		r = tree_count_links(s->sample.tree, 0, err);
 	if (r == 0)
 		r = list_root(s, err);
 	if (r == 0)
