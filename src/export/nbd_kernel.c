@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/nbd-netlink.h>
-#include <linux/nbd.h>
 #include <netlink/genl/ctrl.h>
 #include <netlink/genl/genl.h>
 #include <stdio.h>
@@ -14,6 +13,8 @@
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
+#include "export/nbd_message.h"
+
 /*
  * The few netlink messages that make and take away a kernel NBD device.
  *
@@ -21,10 +22,9 @@
  * opens and closes it (udev does) would take it away, so it is given that flag by RECONFIGURE when we have it open.
  * From then on it goes with the last descriptor: ours is the one that keeps it.
  *
- * Source: linux/nbd-netlink.h, linux/nbd.h
+ * Source: linux/nbd-netlink.h
  */
-#define NBD_MAJOR  43
-#define BLOCK_SIZE_BYTES 512
+#define NBD_MAJOR 43
 
 /* The nbd family of generic netlink. */
 struct link {
@@ -54,68 +54,28 @@ static void load_module(void)
 		;
 }
 
+static int find_family(struct link *link)
+{
+	link->family = genl_ctrl_resolve(link->socket, NBD_GENL_FAMILY_NAME);
+	return errno_of_netlink(link->family);
+}
+
 static int link_open(struct link *ret, struct err *err)
 {
 	ret->socket = nl_socket_alloc();
-	if (!ret->socket || genl_connect(ret->socket) < 0)
-		return err_set(err, -ENOMEM, "cannot speak with the kernel by netlink");
-	ret->family = genl_ctrl_resolve(ret->socket, NBD_GENL_FAMILY_NAME);
-	if (ret->family < 0) {
+	if (!ret->socket)
+		return err_set(err, -ENOMEM, "no memory");
+	int r = errno_of_netlink(genl_connect(ret->socket));
+	if (r == 0)
+		r = find_family(ret);
+	if (r == -ENOENT) {
 		load_module();
-		ret->family = genl_ctrl_resolve(ret->socket, NBD_GENL_FAMILY_NAME);
+		r = find_family(ret);
 	}
-	if (ret->family < 0)
+	/* No such family, or a kernel without generic netlink. */
+	if (r == -ENOENT || r == -EPROTONOSUPPORT || r == -EAFNOSUPPORT)
 		return err_set(err, -ENODEV, "this kernel has no NBD devices: use --via loop, or pbsmap serve");
-	return 0;
-}
-
-/* -- messages -------------------------------------------------------------------------------- */
-
-struct message {
-	struct nl_msg *nl;
-	bool is_bad; /* there was no room, or no memory */
-};
-
-static void message_free(struct message *message)
-{
-	nlmsg_free(message->nl);
-}
-
-static struct message message_new(const struct link *link, uint8_t command)
-{
-	struct message message = { .nl = nlmsg_alloc() };
-	message.is_bad = !message.nl || !genlmsg_put(message.nl, NL_AUTO_PORT, NL_AUTO_SEQ, link->family, 0, 0, command,
-						     NBD_GENL_VERSION);
-	return message;
-}
-
-static void put_u32(struct message *message, int id, uint32_t value)
-{
-	message->is_bad = message->is_bad || nla_put_u32(message->nl, id, value) < 0;
-}
-
-static void put_u64(struct message *message, int id, uint64_t value)
-{
-	message->is_bad = message->is_bad || nla_put_u64(message->nl, id, value) < 0;
-}
-
-static void put_text(struct message *message, int id, const char *value)
-{
-	message->is_bad = message->is_bad || nla_put_string(message->nl, id, value) < 0;
-}
-
-static void put_sockets(struct message *message, const int *fds, size_t n)
-{
-	struct nlattr *all = message->is_bad ? NULL : nla_nest_start(message->nl, NBD_ATTR_SOCKETS);
-	message->is_bad = !all;
-	for (size_t i = 0; i < n && !message->is_bad; i++) {
-		struct nlattr *one = nla_nest_start(message->nl, NBD_SOCK_ITEM);
-		message->is_bad = !one || nla_put_u32(message->nl, NBD_SOCK_FD, (uint32_t)fds[i]) < 0;
-		if (one)
-			(void) nla_nest_end(message->nl, one);
-	}
-	if (all)
-		(void) nla_nest_end(message->nl, all);
+	return r < 0 ? err_errno(err, r, "cannot speak with the kernel by netlink") : 0;
 }
 
 /* What came back. */
@@ -128,11 +88,8 @@ struct reply {
 static int take_answer(struct nl_msg *nl, void *user)
 {
 	struct reply *reply = user;
-	struct nlattr *attrs[NBD_ATTR_MAX + 1];
-	if (genlmsg_parse(nlmsg_hdr(nl), 0, attrs, NBD_ATTR_MAX, NULL) == 0 && attrs[NBD_ATTR_INDEX]) {
-		reply->number = nla_get_u32(attrs[NBD_ATTR_INDEX]);
+	if (nbd_message_number(nl, &reply->number))
 		reply->has_number = true;
-	}
 	return NL_OK;
 }
 
@@ -150,23 +107,26 @@ static int take_error(struct sockaddr_nl *from, struct nlmsgerr *error, void *us
 	return NL_STOP;
 }
 
-/* The kernel's errno. */
-static int ask(const struct link *link, struct message *message, struct reply *ret)
+static int ask_by(const struct link *link, struct nl_cb *cb, struct nl_msg *message, struct reply *ret)
 {
-	*ret = (struct reply){ 0 };
-	struct nl_cb *cb = nl_cb_alloc(NL_CB_DEFAULT);
-	if (!cb || message->is_bad) {
-		nl_cb_put(cb);
-		return -ENOMEM;
-	}
 	(void) nl_cb_set(cb, NL_CB_VALID, NL_CB_CUSTOM, take_answer, ret);
 	(void) nl_cb_set(cb, NL_CB_ACK, NL_CB_CUSTOM, take_ack, ret);
 	(void) nl_cb_err(cb, NL_CB_CUSTOM, take_error, ret);
-	int r = nl_send_auto(link->socket, message->nl);
+	int r = nl_send_auto(link->socket, message);
 	while (r >= 0 && !ret->is_over)
 		r = nl_recvmsgs(link->socket, cb);
+	return ret->is_over ? ret->error : errno_of_netlink(r);
+}
+
+/* The kernel's errno.  @take_message: NULL = there was no memory for it. */
+static int ask(const struct link *link, struct nl_msg *take_message, struct reply *ret)
+{
+	*ret = (struct reply){ 0 };
+	struct nl_cb *cb = nl_cb_alloc(NL_CB_DEFAULT);
+	int r = cb && take_message ? ask_by(link, cb, take_message, ret) : -ENOMEM;
 	nl_cb_put(cb);
-	return ret->error ? ret->error : r < 0 && !ret->is_over ? -EIO : 0;
+	nlmsg_free(take_message);
+	return r;
 }
 
 /* -- a device -------------------------------------------------------------------------------- */
@@ -187,19 +147,8 @@ static int explain(const struct nbd_kernel_options *options, int r, struct err *
 static int connect_device(const struct link *link, const struct nbd_kernel_options *options,
 			  struct nbd_kernel *kernel, struct err *err)
 {
-	CLEANUP(message_free) struct message message = message_new(link, NBD_CMD_CONNECT);
 	struct reply reply;
-	if (options->number != NBD_KERNEL_ANY)
-		put_u32(&message, NBD_ATTR_INDEX, options->number);
-	put_u64(&message, NBD_ATTR_SIZE_BYTES, options->size);
-	put_u64(&message, NBD_ATTR_BLOCK_SIZE_BYTES, BLOCK_SIZE_BYTES);
-	put_u64(&message, NBD_ATTR_TIMEOUT, options->timeout_s);
-	put_u64(&message, NBD_ATTR_SERVER_FLAGS,
-		(uint64_t)NBD_FLAG_HAS_FLAGS | (uint64_t)NBD_FLAG_READ_ONLY | (uint64_t)NBD_FLAG_CAN_MULTI_CONN);
-	put_u64(&message, NBD_ATTR_CLIENT_FLAGS, 0);
-	put_text(&message, NBD_ATTR_BACKEND_IDENTIFIER, kernel->mark);
-	put_sockets(&message, options->fds, options->n_fds);
-	int r = ask(link, &message, &reply);
+	int r = ask(link, nbd_message_connect(link->family, options, kernel->mark), &reply);
 	if (r < 0)
 		return explain(options, r, err);
 	if (!reply.has_number)
@@ -209,16 +158,16 @@ static int connect_device(const struct link *link, const struct nbd_kernel_optio
 	return 0;
 }
 
-static int change(const struct link *link, const struct nbd_kernel *kernel, uint8_t command, uint64_t client_flags)
+static int disconnect_on_close(const struct link *link, const struct nbd_kernel *kernel)
 {
-	CLEANUP(message_free) struct message message = message_new(link, command);
 	struct reply reply;
-	put_u32(&message, NBD_ATTR_INDEX, kernel->number);
-	if (command == NBD_CMD_RECONFIGURE) {
-		put_u64(&message, NBD_ATTR_CLIENT_FLAGS, client_flags);
-		put_text(&message, NBD_ATTR_BACKEND_IDENTIFIER, kernel->mark);
-	}
-	return ask(link, &message, &reply);
+	return ask(link, nbd_message_disconnect_on_close(link->family, kernel->number, kernel->mark), &reply);
+}
+
+static void disconnect(const struct link *link, const struct nbd_kernel *kernel)
+{
+	struct reply reply;
+	(void) ask(link, nbd_message_disconnect(link->family, kernel->number), &reply);
 }
 
 /* /sys/block/nbd12/dev: the number of partitions a device may have decides about its minor number. */
@@ -245,7 +194,7 @@ static int hold_device(const struct link *link, const struct nbd_kernel_options 
 	kernel->fd = open_node(kernel);
 	if (kernel->fd < 0)
 		return err_errno(err, kernel->fd, "cannot open %s", kernel->path);
-	int r = change(link, kernel, NBD_CMD_RECONFIGURE, NBD_CFLAG_DISCONNECT_ON_CLOSE);
+	int r = disconnect_on_close(link, kernel);
 	if (r < 0)
 		return err_errno(err, r, "cannot set up %s", kernel->path);
 	if (ioctl(kernel->fd, BLKGETSIZE64, &size) < 0 || size != options->size)
@@ -265,7 +214,7 @@ int nbd_kernel_attach(const struct nbd_kernel_options *options, struct nbd_kerne
 		return r;
 	r = hold_device(&link, options, &kernel, err);
 	if (r < 0) {
-		(void) change(&link, &kernel, NBD_CMD_DISCONNECT, 0);
+		disconnect(&link, &kernel);
 		closep(&kernel.fd);
 		return r;
 	}
@@ -282,7 +231,7 @@ void nbd_kernel_disconnect(const struct nbd_kernel *kernel)
 {
 	CLEANUP(link_close) struct link link = { 0 };
 	if (kernel->fd >= 0 && link_open(&link, NULL) == 0)
-		(void) change(&link, kernel, NBD_CMD_DISCONNECT, 0);
+		disconnect(&link, kernel);
 }
 
 bool nbd_kernel_is_ours(unsigned number)
