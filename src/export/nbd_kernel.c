@@ -6,7 +6,9 @@
 #include <linux/nbd-netlink.h>
 #include <netlink/genl/ctrl.h>
 #include <netlink/genl/genl.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -20,7 +22,8 @@
  *
  * CONNECT picks a free device, and only then is its number known.  With NBD_CFLAG_DISCONNECT_ON_CLOSE the first who
  * opens and closes it (udev does) would take it away, so it is given that flag by RECONFIGURE when we have it open.
- * From then on it goes with the last descriptor: ours is the one that keeps it.
+ * From then on it goes with the last descriptor: ours is the one that keeps it.  Who is killed in between leaves a
+ * device that goes with nobody; nbd_kernel_sweep() makes up for it.
  *
  * Source: linux/nbd-netlink.h
  */
@@ -234,10 +237,55 @@ void nbd_kernel_disconnect(const struct nbd_kernel *kernel)
 		disconnect(&link, kernel);
 }
 
+/* What /sys/block/nbdN says, in one line. */
+static bool read_attribute(unsigned number, const char *name, char *ret, size_t len)
+{
+	char path[64];
+	(void) snprintf(path, sizeof path, "/sys/block/nbd%u/%s", number, name);
+	CLEANUP(fclosep) FILE *file = fopen(path, "re");
+	if (!file || !fgets(ret, (int)len, file))
+		return false;
+	ret[strcspn(ret, "\n")] = '\0';
+	return true;
+}
+
 bool nbd_kernel_is_ours(unsigned number)
 {
-	char path[64], backend[64] = "";
-	(void) snprintf(path, sizeof path, "/sys/block/nbd%u/backend", number);
-	CLEANUP(fclosep) FILE *file = fopen(path, "re");
-	return file && fgets(backend, sizeof backend, file) && strncmp(backend, NBD_MARK, strlen(NBD_MARK)) == 0;
+	char backend[64];
+	return read_attribute(number, "backend", backend, sizeof backend) &&
+	       strncmp(backend, NBD_MARK, strlen(NBD_MARK)) == 0;
+}
+
+/* -- what was left --------------------------------------------------------------------------- */
+
+/* The kernel says who connected it. */
+static bool is_left(unsigned number)
+{
+	char pid[24];
+	return nbd_kernel_is_ours(number) && read_attribute(number, "pid", pid, sizeof pid) &&
+	       kill((pid_t)atoi(pid), 0) < 0 && errno == ESRCH;
+}
+
+/* Whoever holds it keeps it: in a container a live process only seems to be gone. */
+static void let_go_of(unsigned number)
+{
+	CLEANUP(link_close) struct link link = { 0 };
+	struct nbd_kernel kernel = { .fd = -EBADF, .number = number };
+	(void) snprintf(kernel.path, sizeof kernel.path, "/dev/nbd%u", number);
+	if (!read_attribute(number, "backend", kernel.mark, sizeof kernel.mark) || link_open(&link, NULL) < 0)
+		return;
+	kernel.fd = open_node(&kernel);
+	if (kernel.fd >= 0)
+		(void) disconnect_on_close(&link, &kernel);
+	closep(&kernel.fd);
+}
+
+void nbd_kernel_sweep(void)
+{
+	CLEANUP(closedirp) DIR *dir = opendir("/sys/block");
+	const struct dirent *entry;
+	unsigned number;
+	while (dir && (entry = readdir(dir)))
+		if (sscanf(entry->d_name, "nbd%u", &number) == 1 && is_left(number))
+			let_go_of(number);
 }

@@ -50,3 +50,6 @@ void nbd_kernel_disconnect(const struct nbd_kernel *kernel);
 
 /* Is /dev/nbd@number ours, and connected? */
 bool nbd_kernel_is_ours(unsigned number);
+
+/* Takes away our devices that nobody holds: who connected them was killed at once. */
+void nbd_kernel_sweep(void);

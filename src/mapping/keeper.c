@@ -275,6 +275,7 @@ static int attach_nbd(struct kept *kept, const json_t *question, struct strv *pa
 	if (!mark || kept->stage != NOTHING || !kept->n_links)
 		return err_set(err, -EPROTO, "not a question a keeper answers");
 	kept->stage = SHOWN;
+	nbd_kernel_sweep(); /* it may be the one that is asked for */
 	int r = nbd_kernel_attach(&options, &kept->nbd, err);
 	close_links(kept); /* the kernel has its own */
 	return r < 0 ? r : block_add_partitions(kept->nbd.fd, kept->nbd.path, partitions, err);

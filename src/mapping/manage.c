@@ -221,6 +221,7 @@ static int by_device(const void *a, const void *b)
 static int find_all(const struct registry *registry, struct found_list *ret, struct err *err)
 {
 	CLEANUP(strv_deinit) struct strv sockets = STRV_EMPTY;
+	nbd_kernel_sweep();
 	int r = registry_sweep(registry, err);
 	if (r == 0)
 		r = registry_sockets(registry, &sockets, err);

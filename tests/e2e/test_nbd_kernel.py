@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """--via nbd: a kernel NBD device.  Few kernels have it; the one of tests/vm does."""
+import glob
 import os
 import signal
 import subprocess
@@ -7,9 +8,10 @@ import subprocess
 import pytest
 
 from golden import IMAGES
-from harness import (BUSY, FAILED, NOT_FOUND, USAGE, contents_of, open_fd, read_direct, sha256_of, size_of,
+from harness import (BUSY, FAILED, NOT_FOUND, PBSMAP, USAGE, contents_of, open_fd, read_direct, sha256_of, size_of,
                      wait_until)
-from test_hang import children_of
+from test_damage import digests
+from test_hang import children_of, stuck  # noqa: F401  a fixture
 from test_images import check_mounted, node, padded, partitions
 
 SNAPSHOT = "vm/100/2024-06-03T00:00:00Z"
@@ -159,6 +161,53 @@ def test_the_death_of_the_keeper_takes_it_away(s, nbd, image):
     assert wait_until(lambda: connected() == set())
     assert wait_until(lambda: not s.servers())
     assert s.list() == []
+
+
+def waits_for_a_file(pid):
+    """Does a thread of it wait for an answer of FUSE?"""
+    places = [open(path, encoding="utf-8").read() for path in glob.glob(f"/proc/{pid}/task/*/wchan")]
+    return "request_wait_answer" in places
+
+
+@pytest.fixture
+def left(s, nbd, stuck):  # pylint: disable=redefined-outer-name
+    """
+    A connected device that nobody holds and nobody serves.
+
+    At the first open the kernel looks for partitions: there, between CONNECT and holding the device, the keeper is
+    killed.  The last chunk, with the second table, is one that no one else asks for.
+    """
+    archive = "drive-scsi0.img"
+    stuck.chunks = list(enumerate(digests(stuck.store, archive=archive)))
+    stuck.hang(len(stuck.chunks) - 1)
+    mapping = s.start(PBSMAP, "map", "--via", "nbd", "--repository", stuck.store, SNAPSHOT, archive,
+                      stderr=subprocess.DEVNULL)
+    server, = wait_until(lambda: [pid for pid in children_of(mapping.pid) if waits_for_a_file(pid)])
+    keeper, = children_of(server)
+    s.kill(keeper)
+    s.kill(stuck.pid, signal.SIGCONT)
+    assert mapping.wait(20) == FAILED
+    assert wait_until(lambda: not os.path.exists(f"/proc/{keeper}"))
+    name, = connected()
+    return f"/dev/{name}"
+
+
+def test_what_a_killed_keeper_left_goes_with_the_next_command(s, left):
+    s.pbsmap("list")
+    assert connected() == set() and sysfs(left, "size") == "0"
+
+
+def test_what_a_killed_keeper_left_is_free_for_the_next_one(s, image, left):
+    assert s.map("--via", "nbd", *image.arguments(), left) == left
+    assert sha256_of(left, image.size) == image.sha256
+
+
+def test_a_keeper_that_only_seems_to_be_gone_keeps_its_device(s, nbd, image):
+    """In a container with numbers of processes of its own, and with another run directory."""
+    device = s.map("--via", "nbd", *image.arguments())
+    s.run("unshare", "--pid", "--fork", PBSMAP, "list", env={"PBSMAP_RUN_DIR": s.path("other")})
+    assert is_connected(device)
+    assert len(read_direct(device, 4096, 4096)) == 4096
 
 
 def test_a_failure_leaves_nothing(s, nbd, golden):
