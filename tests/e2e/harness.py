@@ -5,6 +5,7 @@ Every command goes through Session.run(): it has a time limit, and it is written
 whatever a test did can be done again by hand.
 """
 import contextlib
+import glob
 import hashlib
 import json
 import mmap
@@ -178,7 +179,8 @@ class Session:
         for target in reversed(mounts_below(self.directory)):
             # A dead FUSE mount, or a file system a failed test has still mounted.
             subprocess.run(["umount", "--lazy", target], check=False, timeout=60, stderr=subprocess.DEVNULL)
-        if os.path.exists(PBSMAP):
+        # Every mapping that can be found has a socket there.
+        if glob.glob(os.path.join(self.run_dir, "*.sock")) and os.path.exists(PBSMAP):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.pbsmap("unmap", "--all", "--force", check=False, timeout=60)
         gone = wait_until(lambda: not self.servers())
