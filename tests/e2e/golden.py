@@ -22,6 +22,7 @@ class Image:
         self.key = None if row["keyfile"] == "-" else row["keyfile"]
         self.size = int(row["content-size"])
         self.sha256 = row["sha256-of-decoded-content"]
+        self.index_sha256 = row["sha256-of-file-in-datastore"]
         self.input = row["source-input"]
 
     def __repr__(self):

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from golden import IMAGES
+from golden import Golden, IMAGES
 from harness import (BUSY, FAILED, NOT_FOUND, PBSMAP, USAGE, contents_of, open_fd, read_direct, sha256_of, size_of,
                      wait_until)
 from test_damage import digests
@@ -16,10 +16,23 @@ from test_images import check_mounted, node, padded, partitions
 
 SNAPSHOT = "vm/100/2024-06-03T00:00:00Z"
 
+# The large one of which the one in this repository is a part, where it is: the images that the part has not.
+LARGE = Golden("golden-A", os.environ["PBSMAP_GOLDEN_A"]) if os.environ.get("PBSMAP_GOLDEN_A") else None
+PART = {image.index_sha256 for image in IMAGES}
+MORE = [image for image in LARGE.images if image.index_sha256 not in PART] if LARGE else []
+
 
 def has_nbd():
     subprocess.run(["/sbin/modprobe", "-q", "nbd"], check=False, stderr=subprocess.DEVNULL)
     return os.path.exists("/sys/module/nbd")
+
+
+@pytest.fixture(scope="module")
+def large(base):
+    if not LARGE:
+        pytest.skip("no large golden datastore here")
+    assert len(MORE) + len(PART) == len(LARGE.images), "the one in this repository is no part of it"
+    LARGE.unpack(base)
 
 
 @pytest.fixture
@@ -54,6 +67,15 @@ def test_a_kernel_without_it_says_what_there_is(s, root, image):
 
 @pytest.mark.parametrize("image", IMAGES, ids=repr)
 def test_every_image(s, nbd, image):
+    check_image(s, image)
+
+
+@pytest.mark.parametrize("image", MORE or [None], ids=repr)
+def test_every_other_image_of_the_large_datastore(s, nbd, large, image):
+    check_image(s, image)
+
+
+def check_image(s, image):
     device = s.map("--via", "nbd", *image.arguments(), env=image.env())
     assert size_of(device) == padded(image.size)
     assert sha256_of(device, image.size) == image.sha256
