@@ -256,14 +256,38 @@ bool nbd_kernel_is_ours(unsigned number)
 	       strncmp(backend, NBD_MARK, strlen(NBD_MARK)) == 0;
 }
 
-/* -- what was left --------------------------------------------------------------------------- */
+/* -- without having it open ------------------------------------------------------------------ */
 
-/* The kernel says who connected it. */
-static bool is_left(unsigned number)
+/* The kernel knows who connected it; 0 = it is not ours, or not connected. */
+static pid_t who_connected(unsigned number)
 {
 	char pid[24];
-	return nbd_kernel_is_ours(number) && read_attribute(number, "pid", pid, sizeof pid) &&
-	       kill((pid_t)atoi(pid), 0) < 0 && errno == ESRCH;
+	return nbd_kernel_is_ours(number) && read_attribute(number, "pid", pid, sizeof pid) ? (pid_t)atoi(pid) : 0;
+}
+
+static void visit_ours(void (*visit)(unsigned number, pid_t owner, pid_t wanted), pid_t wanted)
+{
+	CLEANUP(closedirp) DIR *dir = opendir("/sys/block");
+	const struct dirent *entry;
+	unsigned number;
+	while (dir && (entry = readdir(dir))) {
+		pid_t owner = sscanf(entry->d_name, "nbd%u", &number) == 1 ? who_connected(number) : 0;
+		if (owner > 0)
+			visit(number, owner, wanted);
+	}
+}
+
+static void disconnect_if_of(unsigned number, pid_t owner, pid_t wanted)
+{
+	CLEANUP(link_close) struct link link = { 0 };
+	const struct nbd_kernel kernel = { .fd = -EBADF, .number = number };
+	if (owner == wanted && link_open(&link, NULL) == 0)
+		disconnect(&link, &kernel);
+}
+
+void nbd_kernel_disconnect_of(pid_t pid)
+{
+	visit_ours(disconnect_if_of, pid);
 }
 
 /* Whoever holds it keeps it: in a container a live process only seems to be gone. */
@@ -280,12 +304,13 @@ static void let_go_of(unsigned number)
 	closep(&kernel.fd);
 }
 
+static void sweep(unsigned number, pid_t owner, pid_t wanted)
+{
+	if (kill(owner, 0) < 0 && errno == ESRCH)
+		let_go_of(number);
+}
+
 void nbd_kernel_sweep(void)
 {
-	CLEANUP(closedirp) DIR *dir = opendir("/sys/block");
-	const struct dirent *entry;
-	unsigned number;
-	while (dir && (entry = readdir(dir)))
-		if (sscanf(entry->d_name, "nbd%u", &number) == 1 && is_left(number))
-			let_go_of(number);
+	visit_ours(sweep, 0);
 }

@@ -51,5 +51,8 @@ void nbd_kernel_disconnect(const struct nbd_kernel *kernel);
 /* Is /dev/nbd@number ours, and connected? */
 bool nbd_kernel_is_ours(unsigned number);
 
+/* The same for what process @pid has connected, which may not know it yet. */
+void nbd_kernel_disconnect_of(pid_t pid);
+
 /* Takes away our devices that nobody holds: who connected them was killed at once. */
 void nbd_kernel_sweep(void);

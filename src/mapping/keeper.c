@@ -3,12 +3,14 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "export/fuse_mount.h"
 #include "export/block_partitions.h"
@@ -261,7 +263,33 @@ static void close_links(struct kept *kept)
 		closep(&kept->links[--kept->n_links]);
 }
 
-static int attach_nbd(struct kept *kept, const json_t *question, struct strv *partitions, struct err *err)
+/*
+ * The first open of a device waits for what the server process answers, and cannot be told that it is gone: until it is
+ * open, a child waits for that.
+ */
+static pid_t guard_start(int control_fd)
+{
+	pid_t keeper = getpid(), child = fork();
+	if (child != 0)
+		return child;
+	struct pollfd until_gone = { .fd = control_fd };
+	(void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() == keeper && poll(&until_gone, 1, -1) > 0)
+		nbd_kernel_disconnect_of(keeper);
+	_exit(0);
+}
+
+static void guard_end(pid_t guard)
+{
+	if (guard <= 0)
+		return;
+	(void) kill(guard, SIGKILL);
+	while (waitpid(guard, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+static int attach_nbd(int control_fd, struct kept *kept, const json_t *question, struct strv *partitions,
+		      struct err *err)
 {
 	const char *mark = json_string_value(json_object_get(question, "mark"));
 	const struct nbd_kernel_options options = {
@@ -276,15 +304,17 @@ static int attach_nbd(struct kept *kept, const json_t *question, struct strv *pa
 		return err_set(err, -EPROTO, "not a question a keeper answers");
 	kept->stage = SHOWN;
 	nbd_kernel_sweep(); /* it may be the one that is asked for */
+	pid_t guard = guard_start(control_fd);
 	int r = nbd_kernel_attach(&options, &kept->nbd, err);
+	guard_end(guard);
 	close_links(kept); /* the kernel has its own */
 	return r < 0 ? r : block_add_partitions(kept->nbd.fd, kept->nbd.path, partitions, err);
 }
 
-static int do_connect(struct kept *kept, const json_t *question, json_t **ret, struct err *err)
+static int do_connect(int control_fd, struct kept *kept, const json_t *question, json_t **ret, struct err *err)
 {
 	CLEANUP(strv_deinit) struct strv partitions = STRV_EMPTY;
-	int r = attach_nbd(kept, question, &partitions, err);
+	int r = attach_nbd(control_fd, kept, question, &partitions, err);
 	/* What ending a device takes whose server process was killed. */
 	if (geteuid() == 0 && r == 0)
 		r = privileges_keep(1u << CAP_SYS_ADMIN, err);
@@ -328,7 +358,7 @@ static int answer(int control_fd, struct kept *kept, const json_t *question)
 	else if (what && strcmp(what, "link") == 0)
 		r = do_link(kept, &reply, &fd, &why.err);
 	else if (what && strcmp(what, "connect") == 0)
-		r = do_connect(kept, question, &reply, &why.err);
+		r = do_connect(control_fd, kept, question, &reply, &why.err);
 	if (r < 0)
 		return control_send(control_fd, json_pack("{s:o}", "failed", failure_to_json(&why)), NULL);
 	if (fd < 0)

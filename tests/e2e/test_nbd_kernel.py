@@ -198,15 +198,13 @@ def waits_for_a_file(pid):
     return "request_wait_answer" in places
 
 
-@pytest.fixture
-def left(request, s, nbd, stuck):
+def begin_to_map(s, stuck):
     """
-    A connected device that nobody holds and nobody serves.
+    A `map` whose keeper has connected a device and does not hold it yet; its server process, and its keeper.
 
-    At the first open the kernel looks for partitions: there, between CONNECT and holding the device, the keeper is
-    killed.  The last chunk, with the second table, is one that no one else asks for.
+    At the first open the kernel looks for partitions.  The last chunk, with the second table, is one that no one else
+    asks for, and it hangs.
     """
-    request.addfinalizer(lambda: s.pbsmap("list"))  # whatever happens here
     archive = "drive-scsi0.img"
     stuck.chunks = list(enumerate(digests(stuck.store, archive=archive)))
     stuck.hang(len(stuck.chunks) - 1)
@@ -214,6 +212,23 @@ def left(request, s, nbd, stuck):
                       stderr=subprocess.DEVNULL)
     server, = wait_until(lambda: [pid for pid in children_of(mapping.pid) if waits_for_a_file(pid)])
     keeper, = children_of(server)
+    return mapping, server, keeper
+
+
+def test_kill_9_before_it_is_held_leaves_no_connected_device(s, nbd, stuck):
+    """Long before the kernel gives up, which it does when a read may take no longer."""
+    mapping, server, _ = begin_to_map(s, stuck)
+    assert len(connected()) == 1
+    s.kill(server)
+    assert mapping.wait(20) == FAILED
+    assert wait_until(lambda: connected() == set())
+
+
+@pytest.fixture
+def left(request, s, nbd, stuck):
+    """A connected device that nobody holds and nobody serves: its keeper was killed before it was open."""
+    request.addfinalizer(lambda: s.pbsmap("list"))  # whatever happens here
+    mapping, _, keeper = begin_to_map(s, stuck)
     s.kill(keeper)
     s.kill(stuck.pid, signal.SIGCONT)
     assert mapping.wait(20) == FAILED
