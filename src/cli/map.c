@@ -40,15 +40,7 @@ int cmd_map(const struct options *options, struct failure *why)
 {
 	struct options own = *options;
 	own.is_foreground |= own.is_verbose; /* as the reference client does */
-	struct mapping_options mapping = {
-		.repository = &own.repository,
-		.name = own.name,
-		.foreground = own.is_foreground,
-		.cache_size = own.cache_size,
-		.read_ahead = own.read_ahead,
-		.timeout_ms = own.timeout_ms,
-		.idle_ms = own.idle_ms,
-	};
+	struct mapping_options mapping = mapping_options_of(&own);
 	if (take_args(&own, &mapping, &why->err) < 0)
 		return args_point_to_help("map", &why->err);
 	return mapping_start(&mapping, ready_print, &own, why);

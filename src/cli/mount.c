@@ -19,17 +19,8 @@ int cmd_mount(const struct options *options, struct failure *why)
 {
 	struct options own = *options;
 	own.is_foreground |= own.is_verbose; /* as the reference client does */
-	struct mapping_options mapping = {
-		.repository = &own.repository,
-		.via = VIA_TREE,
-		.name = own.name,
-		.foreground = own.is_foreground,
-		.cache_size = own.cache_size,
-		.read_ahead = own.read_ahead,
-		.timeout_ms = own.timeout_ms,
-		.mount_options = own.mount_options,
-		.counts_links = own.counts_links,
-	};
+	own.via = VIA_TREE;
+	struct mapping_options mapping = mapping_options_of(&own);
 	if (take_args(&own, &mapping, &why->err) < 0)
 		return args_point_to_help("mount", &why->err);
 	return mapping_start(&mapping, ready_print, &own, why);

@@ -5,6 +5,24 @@
 #include "cli/output.h"
 #include "util/text.h"
 
+struct mapping_options mapping_options_of(const struct options *options)
+{
+	return (struct mapping_options){
+		.repository = &options->repository,
+		.via = options->via,
+		.name = options->name,
+		.foreground = options->is_foreground,
+		.listen = options->listen,
+		.tls = options->tls,
+		.idle_ms = options->idle_ms,
+		.cache_size = options->cache_size,
+		.read_ahead = options->read_ahead,
+		.timeout_ms = options->timeout_ms,
+		.mount_options = options->mount_options,
+		.counts_links = options->counts_links,
+	};
+}
+
 static json_t *info_to_json(const struct mapping_info *info)
 {
 	json_t *json = json_pack("{s:s, s:s, s:I, s:o}", "via", mapping_via_name(info->via), "snapshot",

@@ -10,6 +10,7 @@ static int take_args(const struct options *options, struct mapping_options *ret,
 		return err_set(err, -EINVAL, "serve: with --chunks there is an index file, and no ARCHIVE");
 	if (options->socket && options->listen)
 		return err_set(err, -EINVAL, "serve takes --socket or --listen, not both");
+	ret->target = options->socket;
 	ret->snapshot = options->args[0];
 	ret->archive = has_archive ? options->args[1] : NULL;
 	ret->more_archives = has_archive ? options->args + 2 : NULL;
@@ -21,19 +22,8 @@ int cmd_serve(const struct options *options, struct failure *why)
 {
 	struct options own = *options;
 	own.is_foreground = true;
-	struct mapping_options mapping = {
-		.repository = &own.repository,
-		.via = VIA_SOCKET,
-		.target = own.socket,
-		.listen = own.listen,
-		.tls = own.tls,
-		.idle_ms = own.idle_ms,
-		.name = own.name,
-		.foreground = true,
-		.cache_size = own.cache_size,
-		.read_ahead = own.read_ahead,
-		.timeout_ms = own.timeout_ms,
-	};
+	own.via = VIA_SOCKET;
+	struct mapping_options mapping = mapping_options_of(&own);
 	if (take_args(&own, &mapping, &why->err) < 0)
 		return args_point_to_help("serve", &why->err);
 	return mapping_start(&mapping, ready_print, &own, why);
