@@ -44,6 +44,7 @@ struct slot {
 	int result; /* of taking the body */
 	int64_t moved_ns;
 	uint64_t n_before; /* worker->n_bytes then */
+	uint64_t n_seen;   /* and when it was last found overdue */
 	struct pbs_text text; /* of a refusal */
 };
 
@@ -207,7 +208,7 @@ static int make_room(struct slot *slot)
 static void note_progress(struct slot *slot)
 {
 	slot->moved_ns = now_ns();
-	slot->n_before = slot->worker->n_bytes;
+	slot->n_before = slot->n_seen = slot->worker->n_bytes;
 }
 
 /* The length is checked against what was announced as well: by the HTTP/2 library. */
@@ -453,9 +454,11 @@ static bool is_stuck(struct worker *worker)
 		uint64_t n_others = worker->n_bytes - slot->n_before;
 		if (!deadline_is_over(overdue_at(slot)))
 			continue;
-		if (n_others == 0 || n_others >= (uint64_t)worker->n_busy * FAIR_BYTES)
+		bool is_silent = worker->n_bytes == slot->n_seen;
+		if (is_silent || n_others >= (uint64_t)worker->n_busy * FAIR_BYTES)
 			return true;
 		slot->moved_ns = now_ns();
+		slot->n_seen = worker->n_bytes;
 	}
 	return false;
 }

@@ -183,8 +183,9 @@ def test_headers_longer_than_we_take(s, disk, pbs):
 def test_an_answer_that_never_comes_is_an_error_in_time(s, disk, pbs):
     path = map_at(s, pbs, "--timeout", "2")
     pbs.fault("ignore", path=disk.path_of(BAD), times=0)
-    Read(path, BAD).fails_at(2)
+    bad = Read(path, BAD)
     Read(path, GOOD).brings(disk)
+    bad.fails_at(2)
     pbs.control("clear")
     assert wait_until(lambda: Read(path, BAD).end().data == disk.chunk(BAD))
 
