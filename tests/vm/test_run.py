@@ -10,9 +10,22 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SKIPPED, TIMEOUT, FAILED = 77, 124, 125
 
 
-def machine(*command, options=(), env=None):
-    return subprocess.run([os.path.join(HERE, "run"), *options, "--", *command], capture_output=True, text=True,
-                          stdin=subprocess.DEVNULL, timeout=300, check=False, env={**os.environ, **(env or {})})
+def start(*command, options=(), env=None):
+    return subprocess.Popen([os.path.join(HERE, "run"), *options, "--", *command], text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
+
+
+def end(process):
+    with process:
+        try:
+            out, err = process.communicate(timeout=300)
+        finally:
+            process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def machine(*command, **more):
+    return end(start(*command, **more))
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +55,18 @@ def test_a_command_finds_the_hosts_files_and_what_it_writes_is_gone(started, tmp
 
 
 def test_a_command_that_hangs_and_a_kernel_that_dies_are_told_from_others(started):
-    done = machine("sh", "-c", "echo begun; sleep 1000", options=["--timeout", "25"])
-    assert (done.returncode, done.stdout) == (TIMEOUT, "begun\n")
-    assert "not done after 25 s" in done.stderr
-    done = machine("sh", "-c", "echo begun; sleep 1; echo c >/proc/sysrq-trigger; sleep 1000")
-    assert (done.returncode, done.stdout) == (FAILED, "begun\n")
-    assert "the machine failed" in done.stderr and "Kernel panic" in done.stderr
-    # Whoever holds its output does not hold up the end.
-    done = machine("sh", "-c", "sleep 1000 & exit 3")
-    assert done.returncode == 3
+    hanging = start("sh", "-c", "echo begun; sleep 1000", options=["--timeout", "25"])
+    try:
+        died = machine("sh", "-c", "echo begun; sleep 1; echo c >/proc/sysrq-trigger; sleep 1000")
+        # Whoever holds its output does not hold up the end.
+        ended = machine("sh", "-c", "sleep 1000 & exit 3")
+    finally:
+        hung = end(hanging)
+    assert (died.returncode, died.stdout) == (FAILED, "begun\n")
+    assert "the machine failed" in died.stderr and "Kernel panic" in died.stderr
+    assert ended.returncode == 3
+    assert (hung.returncode, hung.stdout) == (TIMEOUT, "begun\n")
+    assert "not done after 25 s" in hung.stderr
 
 
 def test_without_qemu_it_says_so_and_ends_with_a_status_of_its_own():
