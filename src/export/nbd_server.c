@@ -446,9 +446,14 @@ static int begin(struct nbd_server *server, struct err *err)
 		(void) fcntl(server->listen_fds[i], F_SETFL, flags | O_NONBLOCK); /* somebody else may be first */
 		r = watch_fd(server, &server->listen_fds[i], err);
 	}
-	if (r < 0)
-		return r;
-	r = thread_start(&server->thread, "nbd", serve, server);
+	return r;
+}
+
+static int start_thread(struct nbd_server *server, struct err *err)
+{
+	if (server->options.idle_ms)
+		server->idle_until = deadline_in_ms(server->options.idle_ms);
+	int r = thread_start(&server->thread, "nbd", serve, server);
 	server->has_thread = r == 0;
 	return r < 0 ? err_set(err, r, "cannot start a thread") : 0;
 }
@@ -470,7 +475,7 @@ static void init(struct nbd_server *server)
 	server->epoll_fd = server->wake_fd = server->event_fd = -EBADF;
 	server->max_clients = find_max_clients();
 	server->listen_again = DEADLINE_NEVER;
-	server->idle_until = server->options.idle_ms ? deadline_in_ms(server->options.idle_ms) : DEADLINE_NEVER;
+	server->idle_until = DEADLINE_NEVER;
 	if (server->options.handshake_ms == 0)
 		server->options.handshake_ms = HANDSHAKE_MS;
 	if (server->options.send_ms == 0)
@@ -509,12 +514,19 @@ int nbd_server_open(const struct nbd_server_options *options, struct nbd_server 
 	server->listen_fds = listen_fds;
 	init(server);
 	int r = begin(server, err);
+	if (r == 0 && options->n_listen_fds == 0)
+		r = start_thread(server, err);
 	if (r < 0) {
 		deinit(server);
 		return r;
 	}
 	*ret = server;
 	return 0;
+}
+
+int nbd_server_listen(struct nbd_server *server, struct err *err)
+{
+	return start_thread(server, err);
 }
 
 static int add_newcomer(struct nbd_server *server, struct nbd_newcomer newcomer, struct err *err)
@@ -591,5 +603,7 @@ void nbd_server_close(struct nbd_server *server)
 	wake(server);
 	if (server->has_thread)
 		(void) pthread_join(server->thread, NULL);
+	else
+		stop_listening(server);
 	deinit(server);
 }

@@ -21,14 +21,18 @@ struct nbd_server_options {
 	const int *listen_fds;	   /* stream sockets that listen; taken on success */
 	size_t n_listen_fds;
 	int64_t timeout_ms;	   /* deadline of one read; 0 = none */
-	int64_t idle_ms;	   /* it ends when there was no client for so long; 0 = never */
+	int64_t idle_ms;	   /* it ends when there was no client for so long, while it served; 0 = never */
 	int64_t handshake_ms;	   /* until a client has to know what it wants; 0 = default */
 	int64_t send_ms;	   /* that a client takes none of what it asked for; 0 = default */
 	size_t held_bytes;	   /* of chunks, for all clients that take nothing now; 0 = default */
 };
 
+/* Serves at once; with sockets that listen, from nbd_server_listen() on: until then clients wait in them. */
 int nbd_server_open(const struct nbd_server_options *options, struct nbd_server **ret,
 		    struct err *err) MUST_CHECK;
+
+/* Its thread has what rights the caller has now. */
+int nbd_server_listen(struct nbd_server *server, struct err *err) MUST_CHECK;
 
 /* A client that is connected already; taken. */
 int nbd_server_add_client(struct nbd_server *server, int take_fd, struct err *err) MUST_CHECK;

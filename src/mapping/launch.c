@@ -26,7 +26,7 @@
  *     │◀─ {"say": …} ──────────────────│ lets go of all it inherited, works in "/"
  *     │                                │ stream, FUSE ◀──────────────────▶│ mount, device, partitions
  *     │                                │ name, control socket             │ (see keeper.c)
- *     │                                │ gives up rights, leaves the session
+ *     │                                │ gives up rights, leaves the session; now NBD clients are served
  *     │◀─ {"ready": …} or {"failed": …}│ serves
  *
  * Until "ready" Ctrl-C reaches both, and the death of the caller kills the server process; keeper and
@@ -77,6 +77,13 @@ static int give_up_rights(const struct server *server, struct err *err)
 			       err);
 }
 
+/* Strangers are talked to by who has no rights. */
+static int begin_to_serve(struct server *server, struct err *err)
+{
+	int r = give_up_rights(server, err);
+	return r < 0 ? r : served_nbd_listen(&server->served, err);
+}
+
 static int child_begin(struct child *child, const struct mapping_options *options,
 		       struct failure *why)
 {
@@ -91,7 +98,7 @@ static int child_begin(struct child *child, const struct mapping_options *option
 		r = inherited_let_go(&inherited, &why->err);
 	if (r == 0)
 		r = set_up(server, options, &why->err);
-	return r < 0 ? r : give_up_rights(server, &why->err);
+	return r < 0 ? r : begin_to_serve(server, &why->err);
 }
 
 /* When the caller has told whoever asked for it, this process is on its own; else nobody knows of it. */
@@ -238,7 +245,7 @@ static int start_in_foreground(const struct mapping_options *options,
 	if (r == 0)
 		r = ready(user, &server.served.info, &why->err);
 	if (r == 0)
-		r = give_up_rights(&server, &why->err);
+		r = begin_to_serve(&server, &why->err);
 	if (r == 0)
 		server_run(&server);
 	if (server.is_forced)

@@ -229,6 +229,11 @@ int served_nbd_show(struct served *served, const struct mapping_options *options
 	return r < 0 ? r : start_server(served, options, err);
 }
 
+int served_nbd_listen(struct served *served, struct err *err)
+{
+	return served->info.via == VIA_SOCKET ? nbd_server_listen(served->nbd.server, err) : 0;
+}
+
 /* -- a kernel device ------------------------------------------------------------------------- */
 
 static int parse_number(const char *target, uint32_t *ret, struct err *err)

@@ -39,8 +39,12 @@ int served_nbd_prepare(struct served *served, const struct mapping_options *opti
 int served_nbd_open(struct served *served, const struct mapping_options *options,
 		    struct failure *why) MUST_CHECK;
 
-/* Streams of the others, sockets, server; the first disk is there. */
+/*
+ * Streams of the others, sockets, server; the first disk is there.  Clients can connect; they are served from
+ * served_nbd_listen() on, which does nothing where there are none.
+ */
 int served_nbd_show(struct served *served, const struct mapping_options *options, struct err *err) MUST_CHECK;
+int served_nbd_listen(struct served *served, struct err *err) MUST_CHECK;
 
 /* The same for a kernel device, which shows the first disk alone. */
 int served_nbd_connect(struct served *served, const struct mapping_options *options, const char *mark,

@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from harness import NOT_FOUND, PBSMAP, USAGE, sha256_of
+from harness import NOT_FOUND, PBSMAP, USAGE, sha256_of, wait_until
+from test_life import has_no_rights, statuses_of
 from test_nbd import PYTHON, SNAPSHOT, Client, need, serve
 
 LONGEST = 107  # bytes; unix(7)
@@ -68,6 +69,52 @@ def test_a_relative_one_in_a_directory_of_a_long_path(s, image):
     assert sha256_of(s.path("copy")) == image.sha256
     s.pbsmap("unmap", os.path.join(directory, "sock"))
     assert os.listdir(directory) == []
+
+
+# -- rights ----------------------------------------------------------------------------------------
+
+def full_notify_socket(path):
+    """Whoever tells it something waits until it is read."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    listener.bind(path)
+    listener.settimeout(20)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)
+        try:
+            while True:
+                sender.sendto(b"X", path)
+        except BlockingIOError:
+            return listener
+
+
+def sleeps(pid):
+    return all(status["State"].startswith("S") for status in statuses_of(pid))
+
+
+def test_who_talks_to_clients_has_no_rights(s, store, image):
+    """Whoever is told that it is ready may take its time."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        for top, _, _ in os.walk(store):
+            os.chown(top, 34, 34)
+    path = path_of(60)
+    with full_notify_socket(s.path("notify")) as listener, \
+            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        child, _ = serve(s, "--socket", path, "--repository", store, SNAPSHOT, image.archive,
+                         env={"NOTIFY_SOCKET": s.path("notify")})
+        client.connect(path)
+        assert wait_until(lambda: sleeps(child.pid))
+        with pytest.raises(BlockingIOError):
+            client.recv(18, socket.MSG_DONTWAIT)
+        while listener.recv(100) != b"READY=1":
+            pass
+        client.settimeout(20)
+        assert client.recv(18) == b"NBDMAGICIHAVEOPT\0\3"
+        for status in statuses_of(child.pid):
+            has_no_rights(status)
+            assert "0" not in status["Uid"].split() or not is_root
+    child.terminate()
+    assert child.wait(20) == 0
 
 
 # -- its end ---------------------------------------------------------------------------------------

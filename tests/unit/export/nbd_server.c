@@ -819,21 +819,30 @@ static void a_thousand_hagglers_lock_nobody_out(void **state)
 
 /* -- its life -- */
 
+static int listen_anywhere(struct sockaddr_un *ret, socklen_t *ret_len)
+{
+	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	/* A name of the kernel's choice. */
+	assert_int_equal(bind(fd, (struct sockaddr *)ret, sizeof(sa_family_t)), 0);
+	assert_int_equal(listen(fd, 10), 0);
+	*ret_len = sizeof *ret;
+	assert_int_equal(getsockname(fd, (struct sockaddr *)ret, ret_len), 0);
+	return fd;
+}
+
 static void takes_clients_that_come_by_themselves(void **state)
 {
 	struct scene s;
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	socklen_t len = sizeof(sa_family_t); /* a name of the kernel's choice */
-	int listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(listen_fd, (struct sockaddr *)&address, len), 0);
-	assert_int_equal(listen(listen_fd, 10), 0);
-	len = sizeof address;
-	assert_int_equal(getsockname(listen_fd, (struct sockaddr *)&address, &len), 0);
+	struct sockaddr_un address;
+	socklen_t len;
+	int listen_fd = listen_anywhere(&address, &len);
 	begin_with(&s, (struct nbd_server_options){ .listen_fds = &listen_fd, .n_listen_fds = 1 });
 
 	uint8_t greeting[NBD_GREETING_SIZE];
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&address, len), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, len), 0); /* and waits */
+	assert_int_equal(nbd_server_listen(s.server, NULL), 0);
 	get(fd, greeting, sizeof greeting);
 	put(fd, "\0\0\0\3", 4);
 	put_option(fd, NBD_OPT_GO, "\0\0\0\0\0\0", 6);
@@ -861,6 +870,20 @@ static void takes_clients_that_come_by_themselves(void **state)
 	close(late);
 	assert_true(comes_true(has_ended, &s));
 	end(&s);
+}
+
+static void who_waited_for_one_that_never_served_is_hung_up_on(void **state)
+{
+	struct scene s;
+	struct sockaddr_un address;
+	socklen_t len;
+	int listen_fd = listen_anywhere(&address, &len);
+	begin_with(&s, (struct nbd_server_options){ .listen_fds = &listen_fd, .n_listen_fds = 1 });
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, len), 0);
+	end(&s);
+	assert_true(is_hung_up(fd));
+	close(fd);
 }
 
 static void ends_when_nobody_came_for_long(void **state)
@@ -924,6 +947,7 @@ int main(void)
 		TEST(others_are_served_while_one_waits),
 		TEST(a_thousand_hagglers_lock_nobody_out),
 		TEST(takes_clients_that_come_by_themselves),
+		TEST(who_waited_for_one_that_never_served_is_hung_up_on),
 		TEST(ends_when_nobody_came_for_long),
 		TEST(close_hangs_up_on_everybody),
 	};
