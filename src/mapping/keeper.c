@@ -35,6 +35,7 @@
  *     │ gives up rights                         │
  *     │   or {"do": "listen", "path": …} ──────▶│ a socket for NBD clients
  *     │◀──────────────────── {} and the socket ─│
+ *     │   or {"do": "rest"} ───────────────────▶│ nothing: there are sockets
  *     │   or {"do": "link"}, as often as it likes, and then {"do": "connect", "size": …}: a kernel NBD device
  *     │ {"do": "end"} ─────────────────────────▶│ closes the device; unmounts the path, if nobody uses it;
  *     │                                         │ removes the socket
@@ -243,6 +244,17 @@ static int do_listen(struct kept *kept, const json_t *question, json_t **ret, in
 	return r;
 }
 
+static int do_rest(struct kept *kept, json_t **ret, struct err *err)
+{
+	if (kept->stage != NOTHING)
+		return err_set(err, -EPROTO, "not a question a keeper answers");
+	kept->stage = SHOWN;
+	int r = geteuid() == 0 ? privileges_keep(0, err) : 0;
+	if (r == 0)
+		*ret = json_object();
+	return r;
+}
+
 /* One connection more for the kernel; the server process gets the other end. */
 static int do_link(struct kept *kept, json_t **ret, int *ret_fd, struct err *err)
 {
@@ -355,6 +367,8 @@ static int answer(int control_fd, struct kept *kept, const json_t *question)
 		r = do_show(kept, question, &reply, &why.err);
 	else if (what && strcmp(what, "listen") == 0)
 		r = do_listen(kept, question, &reply, &fd, &why.err);
+	else if (what && strcmp(what, "rest") == 0)
+		r = do_rest(kept, &reply, &why.err);
 	else if (what && strcmp(what, "link") == 0)
 		r = do_link(kept, &reply, &fd, &why.err);
 	else if (what && strcmp(what, "connect") == 0)
@@ -505,6 +519,13 @@ int keeper_listen(struct keeper *keeper, const char *path, const char *address, 
 		return err_set(err, -EPROTO, "the keeper process sent no socket");
 	*ret_fd = steal_fd(&fd);
 	return 0;
+}
+
+int keeper_rest(struct keeper *keeper, struct err *err)
+{
+	CLEANUP(json_freep) json_t *reply = NULL;
+	CLEANUP(closep) int none = -EBADF;
+	return ask(keeper, json_pack("{s:s}", "do", "rest"), &reply, &none, err);
 }
 
 void keeper_end(struct keeper *keeper)

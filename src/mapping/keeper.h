@@ -65,6 +65,9 @@ int keeper_show(struct keeper *keeper, const char *mark, char **ret_device, stru
 int keeper_listen(struct keeper *keeper, const char *path, const char *address, char **ret_path, int *ret_fd,
 		  struct err *err) MUST_CHECK;
 
+/* Instead of all that, where there is nothing to show or to take away: it has no rights from now on. */
+int keeper_rest(struct keeper *keeper, struct err *err) MUST_CHECK;
+
 /**
  * keeper_connect - instead of a mount: a kernel NBD device
  *

@@ -152,7 +152,7 @@ static int listen_somewhere(struct served *served, const struct mapping_options 
 {
 	struct activation *sockets = &served->nbd.sockets;
 	if (sockets->n)
-		return 0;
+		return keeper_rest(&served->keeper, err);
 	sockets->fds = calloc(1, sizeof *sockets->fds);
 	if (!sockets->fds)
 		return err_set(err, -ENOMEM, "no memory");

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from harness import NOT_FOUND, PBSMAP, USAGE, sha256_of, wait_until
+from test_hang import children_of
 from test_life import has_no_rights, statuses_of
 from test_nbd import PYTHON, SNAPSHOT, Client, need, serve
 
@@ -139,25 +140,53 @@ def test_ctrl_c_says_nothing_where_nobody_is(s, image):
 
 # -- sockets of a service manager ------------------------------------------------------------------
 
-def test_passed_sockets_are_nobody_else_s(s, golden):
+def serve_passed(s, listener, *arguments, env=None, stderr=None):
+    """With a socket as a service manager passes it: to the process of this number."""
+    command = "import os, sys; fd = int(sys.argv[1]); os.dup2(fd, 3); os.close(fd); " \
+              "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='nbd'); " \
+              "os.execv(sys.argv[2], sys.argv[2:])"
+    child = s.start(PYTHON, "-c", command, listener.fileno(), PBSMAP, "serve", *arguments, stdout=subprocess.PIPE,
+                    stderr=stderr, text=True, env=env, pass_fds=[listener.fileno()])
+    assert child.stdout.readline().startswith("nbd+unix:")
+    return child
+
+
+@pytest.fixture
+def listener():
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one:
+        one.bind("")  # an abstract name
+        one.listen(5)
+        yield one
+
+
+def number_of(listener):
+    return f"socket:[{os.fstat(listener.fileno()).st_ino}]"
+
+
+def test_passed_sockets_are_nobody_else_s(s, golden, listener):
     """Whoever says the password sees neither them nor the variables that tell of them."""
     image = next(image for image in golden.images if image.key and image.env())
     with open(s.path("says"), "w", encoding="utf-8") as out:
         out.write(f"env > {s.path('env')}\nls -l /proc/$$/fd > {s.path('fds')}\n"
                   f"echo {image.env()['PBS_ENCRYPTION_PASSWORD']}\n")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind("")  # an abstract name
-        listener.listen(5)
-        command = "import os, sys; fd = int(sys.argv[1]); os.dup2(fd, 3); os.close(fd); " \
-                  "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='nbd'); " \
-                  "os.execv(sys.argv[2], sys.argv[2:])"
-        child = s.start(PYTHON, "-c", command, listener.fileno(), PBSMAP, "serve", *image.arguments(),
-                        stdout=subprocess.PIPE, text=True,
-                        env={"PBS_ENCRYPTION_PASSWORD_CMD": f"sh {s.path('says')}"}, pass_fds=[listener.fileno()])
-        assert child.stdout.readline().startswith("nbd+unix:")
-        number = f"socket:[{os.fstat(listener.fileno()).st_ino}]"
+    child = serve_passed(s, listener, *image.arguments(), env={"PBS_ENCRYPTION_PASSWORD_CMD": f"sh {s.path('says')}"})
     with open(s.path("env"), encoding="utf-8") as env, open(s.path("fds"), encoding="utf-8") as fds:
         assert "LISTEN_" not in env.read()
-        assert number not in fds.read()
+        assert number_of(listener) not in fds.read()
     child.terminate()
     assert child.wait(20) == 0
+
+
+def test_with_passed_sockets_the_keeper_has_nothing(s, image, listener):
+    """It has nothing to take away at the end: no rights are needed for that, and nothing of the caller's."""
+    child = serve_passed(s, listener, *image.arguments())
+    keeper, = children_of(child.pid)
+    assert wait_until(lambda: os.readlink(f"/proc/{keeper}/cwd") == "/")  # it has answered before
+    for status in statuses_of(keeper):
+        assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
+    names = {fd: os.readlink(f"/proc/{keeper}/fd/{fd}") for fd in os.listdir(f"/proc/{keeper}/fd")}
+    assert {names.pop(fd) for fd in "012"} == {"/dev/null"}
+    assert len(names) == 1 and number_of(listener) not in names.values()  # one, to the server
+    child.terminate()
+    assert child.wait(20) == 0
+    assert wait_until(lambda: not os.path.exists(f"/proc/{keeper}"))
