@@ -11,12 +11,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
+
+#include "util/deadline.h"
 
 #define HOST_SIZE 256 /* bytes; the longest name is of 253 */
 #define BACKLOG 1024 /* as many as a server takes; what the kernel gives at most is up to it */
+#define LOCK_MS 500 /* that a folder is locked; one of us needs it for a few system calls */
 
 /* -- a path ---------------------------------------------------------------------------------- */
 
@@ -54,9 +59,30 @@ static int place_find(const char *path, struct place *ret, struct err *err)
 	return 0;
 }
 
-static bool has_listener(const struct place *place)
+/*
+ * Two of us that find what a killed server has left must not both replace it: the second one would remove the
+ * first one's.  A folder that others lock, or that cannot be read, is used without: nobody is to be kept waiting.
+ */
+static int lock_folder(const struct place *place)
 {
-	CLEANUP(closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	const struct timespec pause = { .tv_nsec = 5000000 };
+	struct deadline until = deadline_in_ms(LOCK_MS);
+	int fd = openat(place->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if ((errno != EWOULDBLOCK && errno != EINTR) || deadline_is_over(until))
+			break;
+		(void) nanosleep(&pause, NULL);
+	}
+	return fd;
+}
+
+/*
+ * Does anybody have it, though it may not listen yet?  Asked as a socket of another kind: that one is refused with
+ * EPROTOTYPE, nobody's with ECONNREFUSED; connect(2).
+ */
+static bool is_in_use(const struct place *place)
+{
+	CLEANUP(closep) int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	return fd < 0 || connect(fd, (const struct sockaddr *)&place->address, sizeof place->address) == 0 ||
 	       errno != ECONNREFUSED;
 }
@@ -69,7 +95,7 @@ static int make_way(const char *path, const struct place *place, struct err *err
 		return errno == ENOENT ? 0 : err_errno(err, -errno, "cannot use %s", path);
 	if (!S_ISSOCK(st.st_mode))
 		return err_set(err, -EEXIST, "%s is there already, and is no socket", path);
-	if (st.st_uid != geteuid() || has_listener(place))
+	if (st.st_uid != geteuid() || is_in_use(place))
 		return err_set(err, -EEXIST, "%s is somebody else's socket", path);
 	if (unlinkat(place->dir_fd, place->name, 0) < 0)
 		return err_errno(err, -errno, "cannot replace %s", path);
@@ -120,12 +146,15 @@ int nbd_path_check(const char *path, struct err *err)
 int nbd_listen_path(const char *path, struct nbd_path *ret, int *ret_fd, struct err *err)
 {
 	CLEANUP(place_deinit) struct place place = { .dir_fd = -EBADF };
+	CLEANUP(closep) int lock = -EBADF;
 	CLEANUP(closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return err_errno(err, -errno, "cannot make a socket");
 	int r = nbd_path_check(path, err);
 	if (r == 0)
 		r = place_find(path, &place, err);
+	if (r == 0)
+		lock = lock_folder(&place);
 	if (r == 0)
 		r = make_way(path, &place, err);
 	if (r == 0)

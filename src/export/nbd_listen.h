@@ -30,12 +30,12 @@ int nbd_path_check(const char *path, struct err *err) MUST_CHECK;
 /**
  * nbd_listen_path - a socket at @path, for its owner only
  *
- * A socket of ours that nobody listens on any more is replaced.
+ * A socket of ours that nobody has any more is replaced; of two who do so at once, one fails.
  *
  * @ret_fd:  listens
  *
  * Threads: sets the process's file mode mask for a moment: call it before there are any
- * Errors:  those of nbd_path_check(); -EEXIST something else is there, or somebody listens; -ENOENT, -EACCES, …
+ * Errors:  those of nbd_path_check(); -EEXIST something else is there, or somebody has it; -ENOENT, -EACCES, …
  */
 int nbd_listen_path(const char *path, struct nbd_path *ret, int *ret_fd, struct err *err) MUST_CHECK;
 

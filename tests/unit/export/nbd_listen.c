@@ -2,14 +2,18 @@
 #include "export/nbd_listen.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include "unit.h"
+#include "util/deadline.h"
 
 /* A folder of its own for each test. */
 static char dir[] = "/tmp/pbsmap-listen-XXXXXX";
@@ -46,6 +50,16 @@ static int reach(const char *path)
 	return connect(fd, (const struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
 }
 
+/* Somebody's who does not listen yet. */
+static int bind_at(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	(void) snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+	assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
+	return fd;
+}
+
 static void a_socket_is_its_owners_whatever_the_mask(void **state)
 {
 	static const mode_t masks[] = { 0, 022, 0777 };
@@ -68,7 +82,7 @@ static void a_socket_is_its_owners_whatever_the_mask(void **state)
 
 static void what_is_there_stays(void **state)
 {
-	static const char *const kinds[] = { "file", "folder", "link", "listener" };
+	static const char *const kinds[] = { "file", "folder", "link", "listener", "no listener yet" };
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 		struct nbd_path path = NBD_PATH_NONE, other = NBD_PATH_NONE;
 		CLEANUP(closep) int fd = -EBADF;
@@ -80,8 +94,10 @@ static void what_is_there_stays(void **state)
 			assert_int_equal(mkdir(in_dir("s"), 0700), 0);
 		else if (i == 2)
 			assert_int_equal(symlink("nowhere", in_dir("s")), 0);
-		else
+		else if (i == 3)
 			assert_int_equal(nbd_listen_path(in_dir("s"), &other, &there, NULL), 0);
+		else
+			there = bind_at(in_dir("s"));
 		assert_int_equal(nbd_listen_path(in_dir("s"), &path, &fd, &err), -EEXIST);
 		assert_non_null(strstr(err.msg, in_dir("s")));
 		assert_true(fd < 0 && !path.path && is_there(in_dir("s")));
@@ -104,6 +120,64 @@ static void what_a_killed_server_left_is_replaced(void **state)
 	assert_int_equal(reach(in_dir("s")), 0);
 	nbd_path_remove(&path);
 	free(dead.path);
+}
+
+/* 'S' = sleeping, 'Z' = it has ended, … */
+static char state_of(pid_t pid)
+{
+	char name[32], state;
+	(void) snprintf(name, sizeof name, "/proc/%d/stat", (int)pid);
+	FILE *file = fopen(name, "re");
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%*d (%*[^)]) %c", &state), 1);
+	(void) fclose(file);
+	return state;
+}
+
+static pid_t listen_in_child(const char *path)
+{
+	pid_t child = fork();
+	if (child == 0) {
+		struct nbd_path ret = NBD_PATH_NONE;
+		int fd;
+		_exit(-nbd_listen_path(path, &ret, &fd, NULL));
+	}
+	/* Until it waits, or has an answer. */
+	struct deadline until = deadline_in_ms(20000);
+	while (!strchr("SZ", state_of(child)) && !deadline_is_over(until))
+		(void) poll(NULL, 0, 1);
+	return child;
+}
+
+/* The other one is in the middle of it. */
+static void of_two_that_replace_what_is_left_one_is_refused(void **state)
+{
+	CLEANUP(closep) int lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int left = bind_at(in_dir("s")), status;
+	(void) close(left);
+	assert_int_equal(flock(lock, LOCK_EX), 0);
+	pid_t child = listen_in_child(in_dir("s"));
+	assert_int_equal(unlink(in_dir("s")), 0);
+	CLEANUP(closep) int fd = bind_at(in_dir("s"));
+	assert_int_equal(listen(fd, 1), 0);
+	assert_int_equal(flock(lock, LOCK_UN), 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), EEXIST);
+	assert_int_equal(reach(in_dir("s")), 0);
+	(void) unlink(in_dir("s"));
+}
+
+/* Anybody can lock a folder like /tmp. */
+static void a_folder_that_others_lock_is_used(void **state)
+{
+	struct nbd_path path = NBD_PATH_NONE;
+	CLEANUP(closep) int lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CLEANUP(closep) int fd = -EBADF;
+	assert_int_equal(flock(lock, LOCK_EX), 0);
+	assert_int_equal(nbd_listen_path(in_dir("s"), &path, &fd, NULL), 0);
+	assert_int_equal(reach(in_dir("s")), 0);
+	nbd_path_remove(&path);
 }
 
 static void another_socket_of_the_same_name_is_not_removed(void **state)
@@ -257,6 +331,8 @@ int main(void)
 		TEST_IN_DIR(a_socket_is_its_owners_whatever_the_mask),
 		TEST_IN_DIR(what_is_there_stays),
 		TEST_IN_DIR(what_a_killed_server_left_is_replaced),
+		TEST_IN_DIR(of_two_that_replace_what_is_left_one_is_refused),
+		TEST_IN_DIR(a_folder_that_others_lock_is_used),
 		TEST_IN_DIR(another_socket_of_the_same_name_is_not_removed),
 		TEST_IN_DIR(a_relative_path_is_told_in_full),
 		TEST_IN_DIR(says_why_not),
