@@ -95,8 +95,10 @@ static int make_way(const char *path, const struct place *place, struct err *err
 		return errno == ENOENT ? 0 : err_errno(err, -errno, "cannot use %s", path);
 	if (!S_ISSOCK(st.st_mode))
 		return err_set(err, -EEXIST, "%s is there already, and is no socket", path);
-	if (st.st_uid != geteuid() || is_in_use(place))
-		return err_set(err, -EEXIST, "%s is somebody else's socket", path);
+	if (st.st_uid != geteuid())
+		return err_set(err, -EEXIST, "%s is there already, and belongs to another user", path);
+	if (is_in_use(place))
+		return err_set(err, -EEXIST, "somebody listens at %s already", path);
 	if (unlinkat(place->dir_fd, place->name, 0) < 0)
 		return err_errno(err, -errno, "cannot replace %s", path);
 	return 0;
@@ -191,15 +193,14 @@ static int split_address(const char *text, char *host, size_t len, const char **
 	bool is_bracketed = host_len > 2 && text[0] == '[' && text[host_len - 1] == ']';
 	bool is_port = *port && strspn(port, "0123456789") == strlen(port) && strlen(port) <= 5 &&
 		       atoi(port) <= 65535;
-	if (is_bracketed) {
-		text++;
+	const char *begin = is_bracketed ? text + 1 : text;
+	if (is_bracketed)
 		host_len -= 2;
-	}
 	if (!is_port || host_len >= len || (colon && !host_len) ||
-	    (!is_bracketed && memchr(text, ':', host_len)))
+	    (!is_bracketed && memchr(begin, ':', host_len)))
 		return err_set(err, -EINVAL, "'%s' is no address to listen at: it is written PORT, HOST:PORT or "
 			       "[IPV6]:PORT", text);
-	memcpy(host, text, host_len);
+	memcpy(host, begin, host_len);
 	host[host_len] = '\0';
 	*ret_port = port;
 	return 0;

@@ -83,6 +83,9 @@ static void a_socket_is_its_owners_whatever_the_mask(void **state)
 static void what_is_there_stays(void **state)
 {
 	static const char *const kinds[] = { "file", "folder", "link", "listener", "no listener yet" };
+	static const char *const says[] = {
+		"is no socket", "is no socket", "is no socket", "somebody listens", "somebody listens",
+	};
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 		struct nbd_path path = NBD_PATH_NONE, other = NBD_PATH_NONE;
 		CLEANUP(closep) int fd = -EBADF;
@@ -99,13 +102,29 @@ static void what_is_there_stays(void **state)
 		else
 			there = bind_at(in_dir("s"));
 		assert_int_equal(nbd_listen_path(in_dir("s"), &path, &fd, &err), -EEXIST);
-		assert_non_null(strstr(err.msg, in_dir("s")));
+		assert_true(strstr(err.msg, in_dir("s")) && strstr(err.msg, says[i]));
 		assert_true(fd < 0 && !path.path && is_there(in_dir("s")));
 		if (i == 3)
 			assert_int_equal(reach(in_dir("s")), 0);
 		nbd_path_remove(&other);
 		(void) remove(in_dir("s"));
 	}
+}
+
+static void another_user_s_socket_is_not_replaced(void **state)
+{
+	struct nbd_path path = NBD_PATH_NONE;
+	struct err err = ERR_NONE;
+	int fd = bind_at(in_dir("s"));
+	(void) close(fd);
+	if (lchown(in_dir("s"), geteuid() + 1, (gid_t)-1) < 0) {
+		(void) unlink(in_dir("s"));
+		print_message("only root can give one away\n");
+		skip();
+	}
+	assert_int_equal(nbd_listen_path(in_dir("s"), &path, &fd, &err), -EEXIST);
+	assert_non_null(strstr(err.msg, "belongs to another user"));
+	assert_int_equal(unlink(in_dir("s")), 0);
 }
 
 static void what_a_killed_server_left_is_replaced(void **state)
@@ -283,14 +302,32 @@ static void listens_at_addresses(void **state)
 	}
 }
 
+static void listens_at_an_address_with_colons(void **state)
+{
+	CLEANUP(buf_deinit) struct buf uri = BUF_EMPTY;
+	CLEANUP(closep) int fd = -EBADF;
+	int r = nbd_listen_address("[::1]:0", &fd, NULL);
+	if (r == -EADDRNOTAVAIL || r == -EAFNOSUPPORT) {
+		print_message("this machine has no IPv6\n");
+		skip();
+	}
+	assert_int_equal(r, 0);
+	assert_int_equal(nbd_uri_add(&uri, fd, NULL, false, "", NULL), 0);
+	assert_memory_equal(uri.data, "nbd://[::1]:", 12);
+}
+
 static void refuses_what_is_no_address(void **state)
 {
 	static const char *const rows[] = { "", ":", ":10809", "localhost", "localhost:", "a:b", "65536", "localhost:65536",
-					    "123456", "::1:10809", "[::1]", "[]:1", "-1", "1.2.3.4:1x", "no.such.invalid:1" };
+					    "123456", "::1:10809", "[::1]", "[]:1", "-1", "1.2.3.4:1x", "no.such.invalid:1", "[::1]:99999",
+					    "[::1:1" };
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct err err = ERR_NONE;
 		int fd = -EBADF;
-		if (nbd_listen_address(rows[i], &fd, NULL) != -EINVAL)
+		if (nbd_listen_address(rows[i], &fd, &err) != -EINVAL)
 			fail_msg("listens at '%s'", rows[i]);
+		if (!strstr(err.msg, rows[i]))
+			fail_msg("'%s' is told as: %s", rows[i], err.msg);
 	}
 }
 
@@ -330,6 +367,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST_IN_DIR(a_socket_is_its_owners_whatever_the_mask),
 		TEST_IN_DIR(what_is_there_stays),
+		TEST_IN_DIR(another_user_s_socket_is_not_replaced),
 		TEST_IN_DIR(what_a_killed_server_left_is_replaced),
 		TEST_IN_DIR(of_two_that_replace_what_is_left_one_is_refused),
 		TEST_IN_DIR(a_folder_that_others_lock_is_used),
@@ -339,6 +377,7 @@ int main(void)
 		TEST_IN_DIR(a_path_is_as_long_as_clients_can_name),
 		TEST_IN_DIR(a_short_relative_path_works_wherever_it_is),
 		TEST(listens_at_addresses),
+		TEST(listens_at_an_address_with_colons),
 		TEST(refuses_what_is_no_address),
 		TEST(a_port_in_use_is_said_so),
 		TEST_IN_DIR(names_a_socket_in_the_file_system),
