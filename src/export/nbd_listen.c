@@ -29,15 +29,43 @@
 struct place {
 	char *copies[2];
 	const char *name;
+	char *path; /* absolute */
 	int dir_fd;
-	struct sockaddr_un address; /* by the folder's descriptor */
+	struct sockaddr_un address; /* by the folder's descriptor: whatever becomes of its path, it is there */
+	struct sockaddr_un shown;   /* what ss(8) and others show of it: the path, where that fits and leads there */
 };
 
 static void place_deinit(struct place *place)
 {
 	free(place->copies[0]);
 	free(place->copies[1]);
+	free(place->path);
 	closep(&place->dir_fd);
+}
+
+static bool leads_to(const char *dir, int dir_fd)
+{
+	struct stat by_path, by_fd;
+	return stat(dir, &by_path) == 0 && fstat(dir_fd, &by_fd) == 0 && by_path.st_dev == by_fd.st_dev &&
+	       by_path.st_ino == by_fd.st_ino;
+}
+
+static int find_path(struct place *place, struct err *err)
+{
+	char link[32], dir[PATH_MAX];
+	(void) snprintf(link, sizeof link, "/proc/self/fd/%d", place->dir_fd);
+	ssize_t n = readlink(link, dir, sizeof dir - 1);
+	if (n < 0)
+		return err_errno(err, -errno, "cannot find the directory of %s", place->name);
+	dir[n] = '\0';
+	if (asprintf(&place->path, "%s/%s", n == 1 ? "" : dir, place->name) < 0) {
+		place->path = NULL;
+		return err_set(err, -ENOMEM, "no memory");
+	}
+	place->shown = place->address;
+	if (strlen(place->path) <= NBD_SOCKET_PATH_MAX && leads_to(dir, place->dir_fd))
+		(void) snprintf(place->shown.sun_path, sizeof place->shown.sun_path, "%s", place->path);
+	return 0;
 }
 
 static int place_find(const char *path, struct place *ret, struct err *err)
@@ -56,7 +84,7 @@ static int place_find(const char *path, struct place *ret, struct err *err)
 			 ret->name);
 	if (n >= (int)sizeof ret->address.sun_path) /* a long name; the path fits, for clients */
 		(void) snprintf(ret->address.sun_path, sizeof ret->address.sun_path, "%s", path);
-	return 0;
+	return find_path(ret, err);
 }
 
 /*
@@ -108,7 +136,7 @@ static int make_way(const char *path, const struct place *place, struct err *err
 static int bind_private(const char *path, const struct place *place, int fd, struct err *err)
 {
 	mode_t mask = umask(0177);
-	int r = bind(fd, (const struct sockaddr *)&place->address, sizeof place->address) < 0 ? -errno : 0;
+	int r = bind(fd, (const struct sockaddr *)&place->shown, sizeof place->shown) < 0 ? -errno : 0;
 	(void) umask(mask);
 	if (r == -EADDRINUSE)
 		return err_set(err, -EEXIST, "%s is there already", path);
@@ -118,16 +146,11 @@ static int bind_private(const char *path, const struct place *place, int fd, str
 static int note_path(const char *path, const struct place *place, struct nbd_path *ret, struct err *err)
 {
 	struct stat st;
-	char link[32], dir[PATH_MAX];
-	(void) snprintf(link, sizeof link, "/proc/self/fd/%d", place->dir_fd);
-	ssize_t n = readlink(link, dir, sizeof dir - 1);
-	if (n < 0 || fstatat(place->dir_fd, place->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	if (fstatat(place->dir_fd, place->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_errno(err, -errno, "cannot use %s", path);
-	dir[n] = '\0';
-	if (asprintf(&ret->path, "%s/%s", n == 1 ? "" : dir, place->name) < 0) {
-		ret->path = NULL;
+	ret->path = strdup(place->path);
+	if (!ret->path)
 		return err_set(err, -ENOMEM, "no memory");
-	}
 	ret->dev = st.st_dev;
 	ret->ino = st.st_ino;
 	return 0;

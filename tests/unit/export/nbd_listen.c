@@ -230,6 +230,29 @@ static void a_relative_path_is_told_in_full(void **state)
 	nbd_path_remove(&path);
 }
 
+static void expect_shown_as(int fd, const char *begin)
+{
+	struct sockaddr_un address = { 0 };
+	socklen_t len = sizeof address;
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+	if (strncmp(address.sun_path, begin, strlen(begin)) != 0)
+		fail_msg("it is shown as %s", address.sun_path);
+}
+
+/* By ss(8), lsof(8), fuser(1). */
+static void is_shown_by_its_path(void **state)
+{
+	struct nbd_path path = NBD_PATH_NONE;
+	CLEANUP(closep) int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	CLEANUP(closep) int fd = -EBADF;
+	assert_int_equal(chdir(dir), 0);
+	int r = nbd_listen_path("s", &path, &fd, NULL);
+	assert_int_equal(fchdir(here), 0);
+	assert_int_equal(r, 0);
+	expect_shown_as(fd, in_dir("s"));
+	nbd_path_remove(&path);
+}
+
 static void says_why_not(void **state)
 {
 	struct nbd_path path = NBD_PATH_NONE;
@@ -272,6 +295,7 @@ static void a_short_relative_path_works_wherever_it_is(void **state)
 	assert_int_equal(mkdir(in_dir(name), 0700) | chdir(in_dir(name)), 0);
 	int r = nbd_listen_path("s", &path, &fd, NULL);
 	int reached = reach("s");
+	expect_shown_as(fd, "/proc/self/fd/");
 	assert_int_equal(fchdir(here), 0);
 	assert_int_equal(r | reached, 0);
 	assert_int_equal(strncmp(path.path, in_dir(name), strlen(in_dir(name))), 0);
@@ -373,6 +397,7 @@ int main(void)
 		TEST_IN_DIR(a_folder_that_others_lock_is_used),
 		TEST_IN_DIR(another_socket_of_the_same_name_is_not_removed),
 		TEST_IN_DIR(a_relative_path_is_told_in_full),
+		TEST_IN_DIR(is_shown_by_its_path),
 		TEST_IN_DIR(says_why_not),
 		TEST_IN_DIR(a_path_is_as_long_as_clients_can_name),
 		TEST_IN_DIR(a_short_relative_path_works_wherever_it_is),
