@@ -302,6 +302,23 @@ union any_address {
 	struct sockaddr_in6 v6;
 };
 
+static bool is_loopback(const union any_address *address)
+{
+	const struct in6_addr *v6 = &address->v6.sin6_addr;
+	if (address->any.sa_family == AF_INET)
+		return ntohl(address->v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == IN_LOOPBACKNET);
+}
+
+bool nbd_is_for_others(int fd)
+{
+	union any_address address = { 0 };
+	socklen_t len = sizeof address;
+	if (getsockname(fd, &address.any, &len) < 0)
+		return false;
+	return (address.any.sa_family == AF_INET || address.any.sa_family == AF_INET6) && !is_loopback(&address);
+}
+
 /* A name for "all addresses" that works from here. */
 static int add_host(struct buf *to, const union any_address *address, struct err *err)
 {

@@ -55,6 +55,9 @@ int nbd_address_check(const char *address, struct err *err) MUST_CHECK;
  */
 int nbd_listen_address(const char *address, int *ret_fd, struct err *err) MUST_CHECK;
 
+/* Can other machines come to it? */
+bool nbd_is_for_others(int fd);
+
 /**
  * nbd_uri_add - how a client names what @fd leads to, put behind what @to has
  *

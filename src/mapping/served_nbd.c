@@ -184,6 +184,17 @@ static int name_exports(struct served *served, int fd, const char *path, const c
 	return served->info.device ? 0 : err_set(err, -ENOMEM, "no memory");
 }
 
+static void warn_of_strangers(const struct served_nbd *nbd, const struct mapping_options *options)
+{
+	bool is_for_others = false;
+	for (size_t i = 0; i < nbd->sockets.n; i++)
+		is_for_others |= nbd_is_for_others(nbd->sockets.fds[i]);
+	if (is_for_others && !nbd->tls)
+		repository_say(options->repository, "warning: anybody who reaches %s can read the backup, and who is on the "
+			       "way can as well; see --tls-certificates and --tls-psk",
+			       options->listen ? options->listen : "the socket that was passed");
+}
+
 static void allow_descriptors(void)
 {
 	struct rlimit limit;
@@ -226,7 +237,10 @@ int served_nbd_show(struct served *served, const struct mapping_options *options
 		r = listen_somewhere(served, options, &path, err);
 	if (r == 0)
 		r = name_exports(served, served->nbd.sockets.fds[0], path, options->target, err);
-	return r < 0 ? r : start_server(served, options, err);
+	if (r < 0)
+		return r;
+	warn_of_strangers(&served->nbd, options);
+	return start_server(served, options, err);
 }
 
 int served_nbd_listen(struct served *served, struct err *err)

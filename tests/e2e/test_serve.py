@@ -72,6 +72,20 @@ def test_a_relative_one_in_a_directory_of_a_long_path(s, image):
     assert os.listdir(directory) == []
 
 
+# -- who can reach it ------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("address,has_tls,warns", [("*:0", False, True), ("*:0", True, False), ("0", False, False)])
+def test_an_address_that_others_reach_is_warned_of(s, image, address, has_tls, warns):
+    with open(s.path("keys.psk"), "w", encoding="utf-8") as keys:
+        keys.write("alice:00112233445566778899aabbccddeeff\n")
+    child, _ = serve(s, "--listen", address, *(["--tls-psk", s.path("keys.psk")] if has_tls else []),
+                     *image.arguments(), stderr=subprocess.PIPE)
+    child.terminate()
+    assert child.wait(20) == 0
+    said = child.stderr.read()
+    assert said.count("\n") == warns and ("--tls-psk" in said and address in said) == warns
+
+
 # -- rights ----------------------------------------------------------------------------------------
 
 def full_notify_socket(path):
@@ -189,4 +203,3 @@ def test_with_passed_sockets_the_keeper_has_nothing(s, image, listener):
     assert len(names) == 1 and number_of(listener) not in names.values()  # one, to the server
     child.terminate()
     assert child.wait(20) == 0
-    assert wait_until(lambda: not os.path.exists(f"/proc/{keeper}"))

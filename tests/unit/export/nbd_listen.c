@@ -307,10 +307,11 @@ static void listens_at_addresses(void **state)
 {
 	static const struct {
 		const char *address, *begin;
+		bool is_for_others;
 	} rows[] = {
-		{ "0", "nbd://127.0.0.1:" },	     { "localhost:0", "nbd://127.0.0.1:" },
-		{ "127.0.0.1:0", "nbd://127.0.0.1:" }, { "*:0", "nbd://localhost:" },
-		{ "0.0.0.0:0", "nbd://localhost:" },
+		{ "0", "nbd://127.0.0.1:", false },	      { "localhost:0", "nbd://127.0.0.1:", false },
+		{ "127.0.0.1:0", "nbd://127.0.0.1:", false }, { "127.0.0.2:0", "nbd://127.0.0.2:", false },
+		{ "*:0", "nbd://localhost:", true },	      { "0.0.0.0:0", "nbd://localhost:", true },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		CLEANUP(buf_deinit) struct buf uri = BUF_EMPTY;
@@ -323,21 +324,29 @@ static void listens_at_addresses(void **state)
 		assert_int_equal(sscanf(uri.data + strlen(rows[i].begin), "%u%63s", &port, end), 2);
 		assert_true(port > 0 && port < 65536);
 		assert_string_equal(end, "/a%20b/p1");
+		assert_int_equal(nbd_is_for_others(fd), rows[i].is_for_others);
 	}
 }
 
-static void listens_at_an_address_with_colons(void **state)
+static void listens_at_addresses_with_colons(void **state)
 {
-	CLEANUP(buf_deinit) struct buf uri = BUF_EMPTY;
-	CLEANUP(closep) int fd = -EBADF;
-	int r = nbd_listen_address("[::1]:0", &fd, NULL);
-	if (r == -EADDRNOTAVAIL || r == -EAFNOSUPPORT) {
-		print_message("this machine has no IPv6\n");
-		skip();
+	static const char *const hosts[] = { "[::1]", "[::ffff:127.0.0.2]" };
+	for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
+		CLEANUP(buf_deinit) struct buf uri = BUF_EMPTY;
+		CLEANUP(closep) int fd = -EBADF;
+		char address[64], begin[64];
+		(void) snprintf(address, sizeof address, "%s:0", hosts[i]);
+		(void) snprintf(begin, sizeof begin, "nbd://%s:", hosts[i]);
+		int r = nbd_listen_address(address, &fd, NULL);
+		if (r == -EADDRNOTAVAIL || r == -EAFNOSUPPORT) {
+			print_message("this machine has no IPv6\n");
+			skip();
+		}
+		assert_int_equal(r, 0);
+		assert_int_equal(nbd_uri_add(&uri, fd, NULL, false, "", NULL), 0);
+		assert_memory_equal(uri.data, begin, strlen(begin));
+		assert_false(nbd_is_for_others(fd));
 	}
-	assert_int_equal(r, 0);
-	assert_int_equal(nbd_uri_add(&uri, fd, NULL, false, "", NULL), 0);
-	assert_memory_equal(uri.data, "nbd://[::1]:", 12);
 }
 
 static void refuses_what_is_no_address(void **state)
@@ -381,6 +390,7 @@ static void names_a_socket_in_the_file_system(void **state)
 	assert_int_equal(nbd_uri_add(&uri, fd, path.path, false, "drive-scsi0.img", NULL), 0);
 	(void) snprintf(want, sizeof want, "nbd+unix:///drive-scsi0.img?socket=%s/a%%26b%%3Dc", dir);
 	assert_string_equal(uri.data, want);
+	assert_false(nbd_is_for_others(fd));
 	nbd_path_remove(&path);
 }
 
@@ -402,7 +412,7 @@ int main(void)
 		TEST_IN_DIR(a_path_is_as_long_as_clients_can_name),
 		TEST_IN_DIR(a_short_relative_path_works_wherever_it_is),
 		TEST(listens_at_addresses),
-		TEST(listens_at_an_address_with_colons),
+		TEST(listens_at_addresses_with_colons),
 		TEST(refuses_what_is_no_address),
 		TEST(a_port_in_use_is_said_so),
 		TEST_IN_DIR(names_a_socket_in_the_file_system),
