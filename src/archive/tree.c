@@ -108,6 +108,11 @@ static int parse_member(const uint8_t *in, size_t len, uint64_t limit, void *ret
 
 /* -- from an entry to a node ----------------------------------------------------------------- */
 
+static bool has_payload(const struct tree *tree)
+{
+	return tree->payload.stream || tree->payload.memory;
+}
+
 static int take_file(const struct tree *tree, const struct pxar_entry *entry, struct node *ret,
 		     struct err *err)
 {
@@ -118,7 +123,7 @@ static int take_file(const struct tree *tree, const struct pxar_entry *entry, st
 	ret->size = entry->payload_size;
 	ret->payload_off = is_ref ? entry->payload_off + PXAR_HEADER_SIZE : ret->pos + entry->payload_off;
 	uint64_t size = tree->payload.size;
-	if (is_ref && (ret->payload_off > size || ret->size > size - ret->payload_off))
+	if (is_ref && has_payload(tree) && (ret->payload_off > size || ret->size > size - ret->payload_off))
 		return err_set(err, -EBADMSG, "the payload ends before a file's data does");
 	return 0;
 }
@@ -453,6 +458,8 @@ int tree_check_payload(struct tree *tree, const struct node *node, struct deadli
 		return err_set(err, S_ISDIR(node->mode) ? -EISDIR : -EINVAL, "not a regular file");
 	if (!tree->is_split)
 		return 0; /* the header was read with the entry */
+	if (!has_payload(tree))
+		return err_set(err, -EBADMSG, "the payload is not there, where its data is");
 	int r = input_pread(&tree->payload, header, sizeof header, node->payload_off - PXAR_HEADER_SIZE, until,
 			    err);
 	return r < 0 ? r : pxar_payload_check(header, node->size, err);

@@ -311,6 +311,22 @@ static int use_key_of_tree(struct backup *backup, const struct repository_option
 	return 0;
 }
 
+/* Without it names can be seen still, and each file's data is an error. */
+static int open_payload(struct backup *backup, const struct repository_options *options,
+			const struct manifest_file *file, struct err *err)
+{
+	struct err why = ERR_NONE;
+	int r = read_index(backup, options, file->name, file, &backup->payload, &why);
+	if (r == -EBADMSG) {
+		backup->lacks_payload = true;
+		repository_say(options, "warning: no file's data can be read: %s", why.msg);
+		return 0;
+	}
+	if (r < 0)
+		*err = why;
+	return r;
+}
+
 static int open_tree_files(struct backup *backup, const struct repository_options *options,
 			   const struct chosen_tree *files, struct err *err)
 {
@@ -324,8 +340,7 @@ static int open_tree_files(struct backup *backup, const struct repository_option
 		return r;
 	archive_user_name(whole, backup->archive);
 	backup->is_split = files->payload;
-	return !files->payload ? 0 : read_index(backup, options, files->payload->name, files->payload,
-						&backup->payload, err);
+	return files->payload ? open_payload(backup, options, files->payload, err) : 0;
 }
 
 static int open_tree(struct backup *backup, const struct repository_options *options, const char *archive,

@@ -73,6 +73,7 @@ struct backup {
 
 	/* of a split file archive: the data of its files */
 	bool is_split;
+	bool lacks_payload; /* its index is damaged: names and attributes are all there is */
 	struct backup_index payload;
 	const struct crypt_key *payload_key; /* as stream_key */
 };

@@ -31,7 +31,8 @@ static int open_streams(struct opened_tree *opened, const struct opened_tree_opt
 {
 	const struct backup *backup = opened->backup;
 	uint32_t longest = backup->index.max_chunk;
-	if (backup->is_split)
+	bool has_payload = backup->is_split && !backup->lacks_payload;
+	if (has_payload)
 		longest = (uint32_t)max_u64(longest, backup->payload.index.max_chunk);
 	const struct stream_limits limits = {
 		.cache_size = options->cache_size == UINT64_MAX ? STREAM_CACHE_DEFAULT : options->cache_size,
@@ -40,7 +41,7 @@ static int open_streams(struct opened_tree *opened, const struct opened_tree_opt
 	int r = stream_shared_new(&limits, &opened->shared, err);
 	if (r == 0)
 		r = open_stream(opened, &backup->index, backup->stream_key, options, &opened->meta, err);
-	if (r == 0 && backup->is_split)
+	if (r == 0 && has_payload)
 		r = open_stream(opened, &backup->payload.index, backup->payload_key, options, &opened->payload, err);
 	return r;
 }
@@ -61,7 +62,7 @@ static int open_tree(struct opened_tree *opened, const struct opened_tree_option
 	const struct tree_options tree = {
 		.meta = input_of_stream(opened->meta),
 		.payload = opened->payload ? input_of_stream(opened->payload) : INPUT_NONE,
-		.is_split = opened->payload,
+		.is_split = opened->backup->is_split,
 	};
 	int r = tree_open(&tree, opened_tree_deadline(opened), &opened->tree, err);
 	if (r == 0)

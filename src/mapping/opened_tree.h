@@ -10,7 +10,7 @@
 struct opened_tree {
 	const struct backup *backup;
 	struct stream_shared *shared;
-	struct stream *meta, *payload; /* NULL = not split */
+	struct stream *meta, *payload; /* NULL = not split, or there is none */
 	struct tree *tree;
 	int64_t timeout_ms;
 	struct err uncounted; /* why links could not be counted; code 0 = they were, or it was not asked for */

@@ -49,7 +49,7 @@ static int describe(struct served *served, const struct mapping_options *options
 	const struct backup *backup = served->backup;
 	struct mapping_info *info = &served->info;
 	info->via = options->via;
-	info->size = backup->index.size + (backup->is_split ? backup->payload.index.size : 0);
+	info->size = backup->index.size + (backup->lacks_payload ? 0 : backup->payload.index.size);
 	for (size_t i = 0; i < served->nbd.n_beside; i++)
 		info->size += served->nbd.beside[i].backup->index.size;
 	info->state = MAPPING_READY;

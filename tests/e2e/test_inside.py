@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """ls, cat and extract: what they say, what they refuse, and what they make of damage."""
+import errno
 import fcntl
 import os
 import pty
@@ -306,9 +307,26 @@ def test_entries_that_are_gone_are_said(s, files):
         assert "names.pxar" in result.err
 
 
-def test_a_half_of_a_pair_that_is_gone_is_said(s, files):
+def test_without_the_half_with_the_data_names_can_be_seen(s, root, files):
+    whole = s.pbsmap("ls", "-R", SIGNED, "names.pxar").out
     os.unlink(os.path.join(files, SIGNED, "names.ppxar.didx"))
-    assert "names.ppxar.didx" in s.fails(DAMAGED, "ls", SIGNED, "names.pxar").err
+    result = s.pbsmap("ls", "-R", SIGNED, "names.pxar")
+    assert result.out == whole
+    assert "no file's data can be read" in result.err and "names.ppxar.didx" in result.err
+    for command in (["cat"], ["extract", "--to", s.path("out")], ["extract", "--tar", s.path("tar")]):
+        assert "payload is not there" in s.fails(DAMAGED, *command[:1], SIGNED, "names.pxar", "ß", *command[1:]).err
+    target = s.path("mnt")
+    s.pbsmap("mount", SIGNED, "names.pxar", target)
+    assert len(os.listdir(target)) == 23
+    with pytest.raises(OSError) as why:
+        open(os.path.join(target, "ß"), "rb").read()
+    assert why.value.errno == errno.EIO
+    s.pbsmap("umount", target)
+
+
+def test_the_half_with_the_entries_is_needed(s, files):
+    os.unlink(os.path.join(files, SIGNED, "names.mpxar.didx"))
+    assert "names.mpxar.didx" in s.fails(DAMAGED, "ls", SIGNED, "names.pxar").err
 
 
 # -- without a datastore -----------------------------------------------------------------------
