@@ -200,6 +200,25 @@ static int remember_copy(struct copies *copies, uint64_t ino, const char *path, 
 	return 0;
 }
 
+/* "/etc//passwd/" is "etc/passwd"; given, free(). */
+static int normalise(const char *path, char **ret, struct err *err)
+{
+	CLEANUP(buf_deinit) struct buf out = BUF_EMPTY;
+	int r = buf_puts(&out, "", err);
+	while (r == 0 && *path) {
+		size_t len = strcspn(path, "/");
+		if (len == 2 && strncmp(path, "..", 2) == 0)
+			return err_set(err, -EINVAL, "'..' in a path that is to be extracted");
+		bool is_empty = len == 0 || (len == 1 && *path == '.');
+		if (!is_empty)
+			r = buf_printf(&out, err, "%s%.*s", out.len ? "/" : "", (int)len, path);
+		path += len + (path[len] == '/');
+	}
+	if (r == 0)
+		*ret = STEAL(out.data);
+	return r;
+}
+
 /* -- one file -------------------------------------------------------------------------------- */
 
 static bool is_below(const char *path, const char *base)
@@ -239,15 +258,31 @@ static const struct copy *copy_of(const struct run *run, const struct node *node
 	return copy && copy->ino ? copy : NULL;
 }
 
-/* To the name that the link says.  1 = take it as a file. */
-static int link_to_target(struct run *run, const struct unpacked *file, const struct link_text *text,
+/* What the link says, as the path of something that was unpacked.  NULL = it cannot be; given, free(). */
+static int read_target(struct run *run, const struct link_text *link, char **ret, struct err *err)
+{
+	CLEANUP(freep) char *text = NULL;
+	int r = tree_link_text(run->u->tree, link, unpack_deadline(run->u), &text, err);
+	if (r < 0)
+		return r;
+	r = normalise(text, ret, NULL);
+	return r == -ENOMEM ? err_set(err, r, "no memory for a path") : 0;
+}
+
+/*
+ * To the name that the link says, which whoever unpacks it may take by the letter: so nothing in it leads up or
+ * out.  1 = take it as a file.
+ */
+static int link_to_target(struct run *run, const struct unpacked *file, const struct link_text *link,
 			  struct err *err)
 {
 	CLEANUP(freep) char *target = NULL;
-	int r = tree_link_text(run->u->tree, text, unpack_deadline(run->u), &target, err);
+	int r = read_target(run, link, &target, err);
 	if (r < 0)
 		return r;
-	r = is_asked_for(run, target) ? leads_to(run, target, file->node, err) : 0;
+	if (!target || strcmp(target, file->path) == 0 || !is_asked_for(run, target))
+		return 1;
+	r = leads_to(run, target, file->node, err);
 	return r < 0 ? r : r == 1 ? run->u->ops->link(run->u, file, target, err) : 1;
 }
 
@@ -409,25 +444,6 @@ static int unpack_path(struct run *run, const struct asked_path *path, struct er
 }
 
 /* -- the paths ------------------------------------------------------------------------------- */
-
-/* "/etc//passwd/" is "etc/passwd"; given, free(). */
-static int normalise(const char *path, char **ret, struct err *err)
-{
-	CLEANUP(buf_deinit) struct buf out = BUF_EMPTY;
-	int r = buf_puts(&out, "", err);
-	while (r == 0 && *path) {
-		size_t len = strcspn(path, "/");
-		if (len == 2 && strncmp(path, "..", 2) == 0)
-			return err_set(err, -EINVAL, "'..' in a path that is to be extracted");
-		bool is_empty = len == 0 || (len == 1 && *path == '.');
-		if (!is_empty)
-			r = buf_printf(&out, err, "%s%.*s", out.len ? "/" : "", (int)len, path);
-		path += len + (path[len] == '/');
-	}
-	if (r == 0)
-		*ret = STEAL(out.data);
-	return r;
-}
 
 static int add_path(struct run *run, const char *path, struct err *err)
 {

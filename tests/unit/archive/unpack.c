@@ -50,6 +50,7 @@ static void aim(struct scene *s, struct unpacker *u)
 	u->warn = warn;
 	u->moved = moved;
 	u->user = s;
+	s->progress = (struct unpack_progress){ 0 };
 }
 
 static void unpack_here(struct scene *s, const char *const *paths, size_t n)
@@ -145,6 +146,75 @@ static void links_what_was_asked_for_without_its_first_name(void **state)
 	expect_text("out/b/lying", "y");
 	assert_int_equal(access("out/a/first", F_OK), -1);
 	end(&s);
+}
+
+/* A consumer that only notes which names became links, and of what. */
+struct noting {
+	struct unpacker unpacker;
+	struct buf links;
+};
+
+static int note_nothing(struct unpacker *u, const struct unpacked *what, struct err *err)
+{
+	return 0;
+}
+
+static int note_link(struct unpacker *u, const struct unpacked *file, const char *target, struct err *err)
+{
+	struct noting *noting = CONTAINER_OF(u, struct noting, unpacker);
+	return buf_printf(&noting->links, err, "%s>%s|", file->path, target);
+}
+
+static const struct unpacker_ops noting_ops = {
+	.enter = note_nothing, .leave = note_nothing, .file = note_nothing, .link = note_link,
+};
+
+static void expect_links(struct scene *s, const char *const *paths, size_t n, const char *want)
+{
+	struct noting noting = { .unpacker.ops = &noting_ops, .links = BUF_EMPTY };
+	aim(s, &noting.unpacker);
+	assert_int_equal(buf_puts(&noting.links, "", NULL), 0);
+	assert_int_equal(unpack(&noting.unpacker, paths, n, NULL), 0);
+	assert_string_equal(noting.links.data, want);
+	buf_deinit(&noting.links);
+}
+
+/* @text: what a hard link to etc/shadow says; @link: by which name it is linked, NULL = as a file of its own. */
+static void hands_over_no_target_that_leads_elsewhere(void **state)
+{
+	static const struct {
+		const char *text, *link;
+	} rows[] = {
+		{ "etc/shadow", "etc/shadow" },
+		{ "/etc//./shadow", "etc/shadow" },
+		{ "../../../etc/shadow", NULL },
+		{ "etc/../etc/shadow", NULL },
+		{ "etc/shadow/..", NULL },
+		{ "d/z/../../etc/shadow", NULL },
+		{ "d/z", NULL }, /* itself */
+		{ "etc/gone", NULL },
+	};
+	static const char *const paths[] = { "etc", "d" };
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct scene s = { .result = 1 };
+		char want[64] = "";
+		sample_begin_empty(&s.sample, false);
+		struct pxar_writer *w = &s.sample.w;
+		(void) pxar_writer_name(w, "etc");
+		pxar_writer_entry(w, S_IFDIR | 0755);
+		uint64_t pos = pxar_writer_file(w, "shadow", 0644, "x", 1);
+		pxar_writer_end_directory(w);
+		(void) pxar_writer_name(w, "d");
+		pxar_writer_entry(w, S_IFDIR | 0755);
+		pxar_writer_hardlink(w, "z", pos, rows[i].text);
+		pxar_writer_end_directory(w);
+		sample_finish(&s.sample);
+		if (rows[i].link)
+			(void) snprintf(want, sizeof want, "d/z>%s|", rows[i].link);
+		expect_links(&s, NULL, 0, want);
+		expect_links(&s, paths, 2, want);
+		end(&s);
+	}
 }
 
 static void leaves_out_what_is_damaged(void **state)
@@ -292,6 +362,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(unpacks_everything),
 		CASE(links_what_was_asked_for_without_its_first_name),
+		TEST(hands_over_no_target_that_leads_elsewhere),
 		CASE(leaves_out_what_is_damaged),
 		CASE(follows_no_link_out_of_the_directory),
 		CASE(follows_no_link_that_it_made),
