@@ -45,6 +45,7 @@ struct run {
 	struct copies copies;
 	int result;	   /* the first failure that was told */
 	const char *base;  /* the path that is being unpacked */
+	size_t n_entered;  /* of the directories it is in */
 };
 
 bool unpack_is_of_one(int r)
@@ -406,39 +407,86 @@ static int unpack_below(struct run *run, const struct node *node, struct err *er
 	return r;
 }
 
-/* The directories a path is in, from the root down, or up again. */
-static int take_parents(struct run *run, consumer *consume, struct err *err)
+/* So many directories is a path in, the root among them: "a/b/c" in "", "a" and "a/b". */
+static size_t n_parents(const char *path)
 {
-	size_t len = strlen(run->base);
-	int r = 0;
-	bool is_down = consume == enter;
-	for (size_t i = 0; r == 0 && i <= len && len; i++) {
-		size_t at = is_down ? i : len - i;
-		if (at != 0 && run->base[at] != '/')
-			continue;
-		CLEANUP(freep) char *path = strndup(run->base, at);
-		struct node node;
-		if (!path)
-			return err_set(err, -ENOMEM, "no memory for a path");
-		r = tree_resolve(run->u->tree, path, TREE_NO_LINKS, unpack_deadline(run->u), &node, err);
-		if (r == 0)
-			r = hand_over(run, path, &node, &(struct link_text){ 0 }, consume, err);
+	size_t n = *path != '\0';
+	for (; *path; path++)
+		n += *path == '/';
+	return n;
+}
+
+/* The length of the n-th of them; 0 = the root's. */
+static size_t parent_len(const char *path, size_t n)
+{
+	size_t len = n ? strcspn(path, "/") : 0;
+	while (n-- > 1)
+		len += 1 + strcspn(path + len + 1, "/");
+	return len;
+}
+
+/* So many of the directories that were entered is @path in as well. */
+static size_t n_shared(const struct run *run, const char *path)
+{
+	size_t n = 0, most = min_size(run->n_entered, n_parents(path));
+	while (n < most) {
+		size_t len = parent_len(path, n);
+		if (len != parent_len(run->base, n) || strncmp(path, run->base, len) != 0)
+			break;
+		n++;
+	}
+	return n;
+}
+
+/* The n-th directory that run->base is in. */
+static int take_parent(struct run *run, size_t n, consumer *consume, struct err *err)
+{
+	CLEANUP(freep) char *path = strndup(run->base, parent_len(run->base, n));
+	struct node node;
+	if (!path)
+		return err_set(err, -ENOMEM, "no memory for a path");
+	int r = tree_resolve(run->u->tree, path, TREE_NO_LINKS, unpack_deadline(run->u), &node, err);
+	if (r == 0)
+		r = hand_over(run, path, &node, &(struct link_text){ 0 }, consume, err);
+	return r < 0 ? take_failure(run, path, r, err) : 1;
+}
+
+/* 1 = all are entered, 0 = one could not be, and that was told. */
+static int enter_parents(struct run *run, struct err *err)
+{
+	size_t n = n_parents(run->base);
+	int r = 1;
+	while (r == 1 && run->n_entered < n) {
+		r = take_parent(run, run->n_entered, enter, err);
+		run->n_entered += r == 1;
 	}
 	return r;
 }
 
+/* All but so many. */
+static int leave_parents(struct run *run, size_t n_kept, struct err *err)
+{
+	int r = 0;
+	while (r >= 0 && run->n_entered > n_kept)
+		r = take_parent(run, --run->n_entered, leave, err);
+	return r < 0 ? r : 0;
+}
+
+/* What it has in common with the path before it stays entered: once it was left, nobody may write in it. */
 static int unpack_path(struct run *run, const struct asked_path *path, struct err *err)
 {
 	struct node node;
+	int r = run->base ? leave_parents(run, n_shared(run, path->path), err) : 0;
+	if (r < 0)
+		return r;
 	run->base = path->path;
 	run->u->begin = path->range.begin;
-	int r = tree_resolve(run->u->tree, run->base, TREE_NO_LINKS, unpack_deadline(run->u), &node, err);
-	if (r == 0)
-		r = take_parents(run, enter, err);
-	if (r == 0)
+	r = tree_resolve(run->u->tree, run->base, TREE_NO_LINKS, unpack_deadline(run->u), &node, err);
+	if (r < 0)
+		return take_failure(run, run->base, r, err);
+	r = enter_parents(run, err);
+	if (r == 1)
 		r = unpack_below(run, &node, err);
-	if (r == 0)
-		r = take_parents(run, leave, err);
 	pass_path(run->u, path);
 	return r;
 }
@@ -497,5 +545,7 @@ int unpack(struct unpacker *u, const char *const *paths, size_t n_paths, struct 
 	begin_progress(u, run.paths, run.n_paths, run.is_sized);
 	for (size_t i = 0; r == 0 && i < run.n_paths; i++)
 		r = unpack_path(&run, &run.paths[i], err);
+	if (r == 0)
+		r = leave_parents(&run, 0, err);
 	return r < 0 ? r : run.result;
 }

@@ -148,35 +148,97 @@ static void links_what_was_asked_for_without_its_first_name(void **state)
 	end(&s);
 }
 
-/* A consumer that only notes which names became links, and of what. */
+/* A consumer that only notes which names became links, and of what; and which directories are entered and left. */
 struct noting {
 	struct unpacker unpacker;
-	struct buf links;
+	struct buf links, dirs;
 };
 
-static int note_nothing(struct unpacker *u, const struct unpacked *what, struct err *err)
+static struct noting *noting_of(struct unpacker *u)
 {
-	return 0;
+	return CONTAINER_OF(u, struct noting, unpacker);
+}
+
+static int note_enter(struct unpacker *u, const struct unpacked *dir, struct err *err)
+{
+	return buf_printf(&noting_of(u)->dirs, err, "+%s%s", dir->path, dir->is_on_way ? "?" : "");
+}
+
+static int note_leave(struct unpacker *u, const struct unpacked *dir, struct err *err)
+{
+	return buf_printf(&noting_of(u)->dirs, err, "-%s%s", dir->path, dir->is_on_way ? "?" : "");
+}
+
+static int note_file(struct unpacker *u, const struct unpacked *file, struct err *err)
+{
+	return buf_printf(&noting_of(u)->dirs, err, " %s ", file->path);
 }
 
 static int note_link(struct unpacker *u, const struct unpacked *file, const char *target, struct err *err)
 {
-	struct noting *noting = CONTAINER_OF(u, struct noting, unpacker);
-	return buf_printf(&noting->links, err, "%s>%s|", file->path, target);
+	return buf_printf(&noting_of(u)->links, err, "%s>%s|", file->path, target);
 }
 
 static const struct unpacker_ops noting_ops = {
-	.enter = note_nothing, .leave = note_nothing, .file = note_nothing, .link = note_link,
+	.enter = note_enter, .leave = note_leave, .file = note_file, .link = note_link,
 };
+
+#define NOTING ((struct noting){ .unpacker.ops = &noting_ops, .links = BUF_EMPTY, .dirs = BUF_EMPTY })
+
+static void note_all(struct scene *s, const char *const *paths, size_t n, struct noting *ret)
+{
+	aim(s, &ret->unpacker);
+	assert_int_equal(buf_puts(&ret->links, "", NULL), 0);
+	assert_int_equal(unpack(&ret->unpacker, paths, n, NULL), 0);
+}
+
+static void noting_deinit(struct noting *noting)
+{
+	buf_deinit(&noting->links);
+	buf_deinit(&noting->dirs);
+}
 
 static void expect_links(struct scene *s, const char *const *paths, size_t n, const char *want)
 {
-	struct noting noting = { .unpacker.ops = &noting_ops, .links = BUF_EMPTY };
-	aim(s, &noting.unpacker);
-	assert_int_equal(buf_puts(&noting.links, "", NULL), 0);
-	assert_int_equal(unpack(&noting.unpacker, paths, n, NULL), 0);
+	CLEANUP(noting_deinit) struct noting noting = NOTING;
+	note_all(s, paths, n, &noting);
 	assert_string_equal(noting.links.data, want);
-	buf_deinit(&noting.links);
+}
+
+static void leaves_no_directory_before_all_that_was_asked_for_in_it_came(void **state)
+{
+	static const struct {
+		const char *paths[3], *want;
+	} rows[] = {
+		{ { "a/b/c", "a/d", "ab/f" }, "+?+a?+a/b? a/b/c -a/b? a/d -a?+ab? ab/f -ab?-?" },
+		{ { "ab/f", "a/b", "x" }, "+?+a?+a/b a/b/c  a/b/e -a/b-a?+ab? ab/f -ab? x -?" },
+		{ { "a/b/c", "x", "a/b/e" }, "+?+a?+a/b? a/b/c  a/b/e -a/b?-a? x -?" },
+		{ { "a", "a/d", "" }, "++a+a/b a/b/c  a/b/e -a/b a/d -a+ab ab/f -ab x -" },
+	};
+	struct scene s = { .result = 1 };
+	sample_begin_empty(&s.sample, false);
+	struct pxar_writer *w = &s.sample.w;
+	(void) pxar_writer_name(w, "a");
+	pxar_writer_entry(w, S_IFDIR | 0555);
+	(void) pxar_writer_name(w, "b");
+	pxar_writer_entry(w, S_IFDIR | 0555);
+	(void) pxar_writer_file(w, "c", 0644, "c", 1);
+	(void) pxar_writer_file(w, "e", 0644, "e", 1);
+	pxar_writer_end_directory(w);
+	(void) pxar_writer_file(w, "d", 0644, "d", 1);
+	pxar_writer_end_directory(w);
+	(void) pxar_writer_name(w, "ab");
+	pxar_writer_entry(w, S_IFDIR | 0755);
+	(void) pxar_writer_file(w, "f", 0644, "f", 1);
+	pxar_writer_end_directory(w);
+	(void) pxar_writer_file(w, "x", 0644, "x", 1);
+	sample_finish(&s.sample);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		CLEANUP(noting_deinit) struct noting noting = NOTING;
+		note_all(&s, rows[i].paths, 3, &noting);
+		assert_string_equal(noting.dirs.data, rows[i].want);
+	}
+	end(&s);
 }
 
 /* @text: what a hard link to etc/shadow says; @link: by which name it is linked, NULL = as a file of its own. */
@@ -362,6 +424,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(unpacks_everything),
 		CASE(links_what_was_asked_for_without_its_first_name),
+		TEST(leaves_no_directory_before_all_that_was_asked_for_in_it_came),
 		TEST(hands_over_no_target_that_leads_elsewhere),
 		CASE(leaves_out_what_is_damaged),
 		CASE(follows_no_link_out_of_the_directory),
