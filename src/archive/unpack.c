@@ -45,7 +45,8 @@ struct run {
 	struct copies copies;
 	int result;	   /* the first failure that was told */
 	const char *base;  /* the path that is being unpacked */
-	size_t n_entered;  /* of the directories it is in */
+	struct node *entered; /* the directories it is in */
+	size_t n_entered, cap_entered;
 };
 
 bool unpack_is_of_one(int r)
@@ -140,6 +141,7 @@ static void run_deinit(struct run *run)
 	for (size_t i = 0; i < run->n_paths; i++)
 		free(run->paths[i].path);
 	free(run->paths);
+	free(run->entered);
 	for (size_t i = 0; i < run->copies.cap; i++)
 		free(run->copies.slots[i].path);
 	free(run->copies.slots);
@@ -327,7 +329,7 @@ static int leave(struct run *run, const struct unpacked *dir, const struct link_
 	return run->u->ops->leave(run->u, dir, err);
 }
 
-/* With all that is known of it. */
+/* With all that is known of it.  A directory that was entered is left, even when its attributes are damaged now. */
 static int hand_over(struct run *run, const char *path, const struct node *node, const struct link_text *link,
 		     consumer *consume, struct err *err)
 {
@@ -344,6 +346,8 @@ static int hand_over(struct run *run, const char *path, const struct node *node,
 		what.target = target;
 	}
 	what.xattrs = &xattrs.list;
+	if (r < 0 && consume == leave)
+		(void) consume(run, &what, link, NULL);
 	return r < 0 ? r : consume(run, &what, link, err);
 }
 
@@ -438,26 +442,30 @@ static size_t n_shared(const struct run *run, const char *path)
 	return n;
 }
 
-/* The n-th directory that run->base is in. */
+/* The n-th directory that run->base is in.  1 = done, 0 = it failed, and that was told. */
 static int take_parent(struct run *run, size_t n, consumer *consume, struct err *err)
 {
 	CLEANUP(freep) char *path = strndup(run->base, parent_len(run->base, n));
-	struct node node;
+	struct node *node = &run->entered[n];
+	int r = 0;
 	if (!path)
 		return err_set(err, -ENOMEM, "no memory for a path");
-	int r = tree_resolve(run->u->tree, path, TREE_NO_LINKS, unpack_deadline(run->u), &node, err);
+	if (consume == enter)
+		r = tree_resolve(run->u->tree, path, TREE_NO_LINKS, unpack_deadline(run->u), node, err);
 	if (r == 0)
-		r = hand_over(run, path, &node, &(struct link_text){ 0 }, consume, err);
+		r = hand_over(run, path, node, &(struct link_text){ 0 }, consume, err);
 	return r < 0 ? take_failure(run, path, r, err) : 1;
 }
 
-/* 1 = all are entered, 0 = one could not be, and that was told. */
+/* The same for all of them. */
 static int enter_parents(struct run *run, struct err *err)
 {
 	size_t n = n_parents(run->base);
 	int r = 1;
 	while (r == 1 && run->n_entered < n) {
-		r = take_parent(run, run->n_entered, enter, err);
+		r = array_grow(&run->entered, run->n_entered, &run->cap_entered, sizeof *run->entered, err);
+		if (r == 0)
+			r = take_parent(run, run->n_entered, enter, err);
 		run->n_entered += r == 1;
 	}
 	return r;

@@ -20,6 +20,7 @@ struct scene {
 	struct strv told; /* paths that failed */
 	struct unpack_progress progress;
 	int result;
+	uint8_t *broken; /* a byte of the archive that turns bad when the first file came */
 };
 
 static void tell(void *user, const char *path, const struct err *why)
@@ -41,6 +42,8 @@ static void moved(void *user, const struct unpack_progress *at)
 	assert_true(at->n_files >= s->progress.n_files && at->n_bytes >= s->progress.n_bytes);
 	assert_true(at->done >= s->progress.done && at->done <= at->total);
 	s->progress = *at;
+	if (s->broken && at->n_files)
+		*s->broken = 0xff;
 }
 
 static void aim(struct scene *s, struct unpacker *u)
@@ -296,6 +299,34 @@ static void leaves_out_what_is_damaged(void **state)
 	end(&s);
 }
 
+/* What comes behind it is not in it. */
+static void leaves_a_directory_whose_attributes_are_damaged_by_then(void **state)
+{
+	static const char *const paths[][2] = { { "", "" }, { "d/in", "out" } };
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		struct scene s = { .result = 1 };
+		sample_begin_empty(&s.sample, false);
+		struct pxar_writer *w = &s.sample.w;
+		(void) pxar_writer_name(w, "d");
+		pxar_writer_entry(w, S_IFDIR | 0755);
+		size_t attr = w->meta.len;
+		pxar_writer_xattr(w, "user.k", "value", 5);
+		(void) pxar_writer_file(w, "in", 0644, "in", 2);
+		pxar_writer_end_directory(w);
+		(void) pxar_writer_file(w, "out", 0644, "out", 3);
+		sample_finish(&s.sample);
+		s.broken = (uint8_t *)w->meta.data + attr + 8; /* its length */
+		assert_int_equal(scratch_begin(state), 0);
+		unpack_here(&s, paths[i], 2);
+		assert_int_equal(s.result, -EBADMSG);
+		expect_told(&s, "d");
+		expect_text("out/d/in", "in");
+		expect_text("out/out", "out");
+		assert_int_equal(scratch_end(state), 0);
+		end(&s);
+	}
+}
+
 /* Somebody else put a link where a directory, a file or a hard link's target should be. */
 static void follows_no_link_out_of_the_directory(void **state)
 {
@@ -427,6 +458,7 @@ int main(void)
 		TEST(leaves_no_directory_before_all_that_was_asked_for_in_it_came),
 		TEST(hands_over_no_target_that_leads_elsewhere),
 		CASE(leaves_out_what_is_damaged),
+		TEST(leaves_a_directory_whose_attributes_are_damaged_by_then),
 		CASE(follows_no_link_out_of_the_directory),
 		CASE(follows_no_link_that_it_made),
 		CASE(refuses_paths_that_lead_nowhere_before_it_begins),
