@@ -78,8 +78,13 @@ static void path_of(const struct made *made, char *ret, size_t len)
 		(void) snprintf(ret, len, "/proc/self/fd/%d/%s", made->dir_fd, made->name);
 }
 
+/* (uid_t)-1 is nobody's: to chown() it says "as it is", which would be an owner the archive does not name. */
 static int change_owner(const struct made *made, uid_t uid, gid_t gid)
 {
+	if (uid == (uid_t)-1 || gid == (gid_t)-1) {
+		errno = EINVAL;
+		return -1;
+	}
 	return made->fd >= 0 ? fchown(made->fd, uid, gid)
 			     : fchownat(made->dir_fd, made->name, uid, gid, AT_SYMLINK_NOFOLLOW);
 }

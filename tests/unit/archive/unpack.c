@@ -327,6 +327,33 @@ static void leaves_a_directory_whose_attributes_are_damaged_by_then(void **state
 	}
 }
 
+/* What chown() takes for "as it is" does not lend the rights of whoever extracts. */
+static void gives_no_owner_that_cannot_be(void **state)
+{
+	static const struct {
+		uint32_t uid, gid;
+	} rows[] = { { UINT32_MAX, 0 }, { 0, UINT32_MAX }, { UINT32_MAX, UINT32_MAX } };
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct scene s = { .result = 1 };
+		struct stat st;
+		sample_begin_empty(&s.sample, false);
+		s.sample.w.uid = rows[i].uid;
+		s.sample.w.gid = rows[i].gid;
+		(void) pxar_writer_file(&s.sample.w, "lends", 06755, "x", 1);
+		sample_finish(&s.sample);
+		assert_int_equal(scratch_begin(state), 0);
+		unpack_here(&s, (const char *const[]){ "lends" }, 1);
+		bool is_there = lstat("out/lends", &st) == 0;
+		assert_int_equal(scratch_end(state), 0);
+		if (geteuid() == 0)
+			expect_told(&s, "lends");
+		else
+			assert_int_equal(st.st_mode, S_IFREG | 0755);
+		assert_int_equal(is_there, geteuid() != 0);
+		end(&s);
+	}
+}
+
 /* Somebody else put a link where a directory, a file or a hard link's target should be. */
 static void follows_no_link_out_of_the_directory(void **state)
 {
@@ -459,6 +486,7 @@ int main(void)
 		TEST(hands_over_no_target_that_leads_elsewhere),
 		CASE(leaves_out_what_is_damaged),
 		TEST(leaves_a_directory_whose_attributes_are_damaged_by_then),
+		TEST(gives_no_owner_that_cannot_be),
 		CASE(follows_no_link_out_of_the_directory),
 		CASE(follows_no_link_that_it_made),
 		CASE(refuses_paths_that_lead_nowhere_before_it_begins),
