@@ -43,7 +43,6 @@ struct run {
 	size_t n_paths, cap_paths;
 	bool is_sized;	   /* all of their ranges are known */
 	struct copies copies;
-	int result;	   /* the first failure that was told */
 	const char *base;  /* the path that is being unpacked */
 	struct node *entered; /* the directories it is in */
 	size_t n_entered, cap_entered;
@@ -153,8 +152,8 @@ static int take_failure(struct run *run, const char *path, int r, struct err *er
 	if (!unpack_is_of_one(r))
 		return r == -EPIPE ? r : err_while(err, r, "extracting %s", *path ? path : ".");
 	run->u->tell(run->u->user, path, err);
-	if (run->result == 0)
-		run->result = r;
+	if (run->u->failed == 0)
+		run->u->failed = r;
 	*err = ERR_NONE;
 	return 0;
 }
@@ -549,11 +548,12 @@ int unpack(struct unpacker *u, const char *const *paths, size_t n_paths, struct 
 	CLEANUP(run_deinit) struct run run = { .u = u };
 	struct err own = ERR_NONE;
 	err = err ? err : &own;
+	u->failed = 0;
 	int r = choose_paths(&run, paths, n_paths, err);
 	begin_progress(u, run.paths, run.n_paths, run.is_sized);
 	for (size_t i = 0; r == 0 && i < run.n_paths; i++)
 		r = unpack_path(&run, &run.paths[i], err);
 	if (r == 0)
 		r = leave_parents(&run, 0, err);
-	return r < 0 ? r : run.result;
+	return r < 0 ? r : u->failed != 0;
 }

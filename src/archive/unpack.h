@@ -51,6 +51,7 @@ struct unpacker {
 	void *user;
 	unsigned warned; /* which of them were */
 	struct unpack_progress progress;
+	int failed; /* code of the first failure that was told; 0 = none was */
 	uint64_t begin, before; /* of the path at hand: where it is in the archive; what came before it */
 };
 
@@ -71,8 +72,8 @@ bool unpack_is_of_one(int r);
  *
  * @paths:  from the root; none = everything.  What is below another one comes once
  *
- * Returns: 0, or the code of the first failure that was told
- * Errors:  -ENOENT, -ENOTDIR, -ELOOP  a path leads nowhere: nothing was unpacked
+ * Returns: 0 = all of it came; 1 = the rest came, what failed was told, the first with the code @failed
+ * Errors:  -ENOENT, -ENOTDIR, -ELOOP  a path leads nowhere: nothing was unpacked.  Of others it broke off
  */
 int unpack(struct unpacker *u, const char *const *paths, size_t n_paths, struct err *err) MUST_CHECK;
 

@@ -16,6 +16,7 @@ struct extraction {
 	struct progress progress;
 	struct inside inside;
 	size_t paths; /* where they begin in options.args */
+	int failed;   /* of what was told, the first code */
 };
 
 static void tell(void *user, const char *path, const struct err *why)
@@ -49,6 +50,7 @@ static int say_of_patterns(const struct extraction *x, struct err *err)
 	return err->code;
 }
 
+/* As unpack() has it. */
 static int run(struct extraction *x, struct unpacker *u, struct err *err)
 {
 	const struct options *options = &x->options;
@@ -60,7 +62,8 @@ static int run(struct extraction *x, struct unpacker *u, struct err *err)
 	u->user = x;
 	progress_begin(&x->progress);
 	int r = unpack(u, options->args + x->paths, options->n_args - x->paths, err);
-	return r == -ENOENT && err->code ? say_of_patterns(x, err) : r;
+	x->failed = u->failed;
+	return r == -ENOENT ? say_of_patterns(x, err) : r;
 }
 
 /* -- into a directory ------------------------------------------------------------------------ */
@@ -116,7 +119,7 @@ static int extract_to(struct extraction *x, struct err *err)
 	(void) umask(0); /* what is made gets the mode it had */
 	r = run(x, unpack_dir_unpacker(dir), err);
 	unpack_dir_close(dir);
-	if (r < 0 && is_new)
+	if (r != 0 && is_new)
 		(void) rmdir(x->options.to); /* if nothing came */
 	return r;
 }
@@ -152,18 +155,14 @@ static int extract_tar(struct extraction *x, struct err *err)
 {
 	CLEANUP(closep) int fd = -EBADF;
 	struct unpack_tar *tar = NULL;
-	struct err end = ERR_NONE;
 	int r = open_archive(x->options.tar, &fd, err);
 	if (r == 0)
 		r = unpack_tar_open(fd, &tar, err);
 	if (r < 0)
 		return r;
 	r = run(x, unpack_tar_unpacker(tar), err);
-	/* Without a message all that failed was told: what is there is a whole archive. */
-	if ((r == 0 || err->code == 0) && unpack_tar_finish(tar, &end) < 0) {
-		*err = end;
-		r = end.code;
-	}
+	int end = r >= 0 ? unpack_tar_finish(tar, err) : 0;
+	r = end < 0 ? end : r;
 	unpack_tar_close(tar);
 	if (r < 0)
 		remove_empty(x->options.tar, fd);
@@ -200,5 +199,5 @@ int cmd_extract(const struct options *options, struct failure *why)
 	if (r == 0)
 		r = options->to ? extract_to(&x, &why->err) : extract_tar(&x, &why->err);
 	/* What was told for each file is not said again. */
-	return r < 0 && why->err.code == 0 ? exit_status_of(r) : r;
+	return r == 1 ? exit_status_of(x.failed) : r;
 }
