@@ -133,12 +133,27 @@ static int set_xattrs(struct unpack_dir *dir, const struct made *made, const str
 	return r;
 }
 
-static int set_mode(const struct made *made, const struct node *node, bool is_ours, struct err *err)
+/* Of what has only a name: it was made with its mode, but a list that it inherited may have taken some away. */
+static int change_mode(const struct unpack_dir *dir, const struct made *made, mode_t mode)
+{
+	char path[64];
+	if (!dir->inherits)
+		return 0;
+	CLEANUP(closep) int fd = open_below(made->dir_fd, made->name, O_PATH, 0);
+	if (fd < 0)
+		return fd;
+	(void) snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	return chmod(path, mode) < 0 ? -errno : 0;
+}
+
+static int set_mode(const struct unpack_dir *dir, const struct made *made, const struct node *node, bool is_ours,
+		    struct err *err)
 {
 	mode_t mode = node->mode & (is_ours && !S_ISDIR(node->mode) ? 01777 : 07777);
-	if (made->fd < 0)
-		return 0; /* it was made with it */
-	return fchmod(made->fd, mode) < 0 ? err_errno(err, -errno, "cannot set the mode") : 0;
+	if (S_ISLNK(node->mode))
+		return 0;
+	int r = made->fd < 0 ? change_mode(dir, made, mode) : fchmod(made->fd, mode) < 0 ? -errno : 0;
+	return r < 0 ? err_errno(err, r, "cannot set the mode") : 0;
 }
 
 static int set_time(const struct made *made, const struct node *node, struct err *err)
@@ -150,12 +165,19 @@ static int set_time(const struct made *made, const struct node *node, struct err
 	return r < 0 ? err_errno(err, -errno, "cannot set the time") : 0;
 }
 
-static void drop_inherited(const struct unpack_dir *dir, int fd)
+static void drop_list(const struct made *made, const char *name)
+{
+	char path[64 + PXAR_NAME_MAX];
+	path_of(made, path, sizeof path);
+	(void) (made->fd >= 0 ? fremovexattr(made->fd, name) : lremovexattr(path, name));
+}
+
+static void drop_inherited(const struct unpack_dir *dir, const struct made *made)
 {
 	if (!dir->inherits)
 		return;
-	(void) fremovexattr(fd, XATTR_ACL_ACCESS);
-	(void) fremovexattr(fd, XATTR_ACL_DEFAULT);
+	drop_list(made, XATTR_ACL_ACCESS);
+	drop_list(made, XATTR_ACL_DEFAULT);
 }
 
 /*
@@ -168,7 +190,7 @@ static int finish(struct unpack_dir *dir, const struct made *made, const struct 
 	bool is_ours = false;
 	int r = set_owner(dir, made, what->node, &is_ours, err);
 	if (r == 0)
-		r = set_mode(made, what->node, is_ours, err);
+		r = set_mode(dir, made, what->node, is_ours, err);
 	if (r == 0)
 		r = set_xattrs(dir, made, what, err);
 	return r < 0 ? r : set_time(made, what->node, err);
@@ -271,7 +293,7 @@ static int make_file(struct unpack_dir *dir, const struct unpacked *file, struct
 	if (fd < 0)
 		return err_errno(err, fd, "cannot make the file");
 	const struct made made = { .fd = fd };
-	drop_inherited(dir, fd);
+	drop_inherited(dir, &made);
 	r = copy_data(dir, file->node, fd, err);
 	if (r == 0)
 		r = finish(dir, &made, file, err);
@@ -312,6 +334,7 @@ static int on_file(struct unpacker *u, const struct unpacked *file, struct err *
 	int r = S_ISLNK(file->node->mode) ? make_link(dir, file, err) : make_special(dir, file, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
+	drop_inherited(dir, &made);
 	r = finish(dir, &made, file, err);
 	if (r < 0)
 		(void) unlinkat(here(dir), file->name, 0);
@@ -357,7 +380,7 @@ static int on_enter(struct unpacker *u, const struct unpacked *what, struct err 
 	fd = open_below(here(dir), what->name, O_RDONLY | O_DIRECTORY, 0);
 	if (fd < 0)
 		return err_errno(err, fd, "cannot enter the directory");
-	drop_inherited(dir, fd);
+	drop_inherited(dir, &(struct made){ .fd = fd });
 	return push(dir, &fd, err);
 }
 

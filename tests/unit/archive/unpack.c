@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "sample.h"
@@ -357,6 +358,44 @@ static void gives_no_owner_that_cannot_be(void **state)
 	}
 }
 
+/*
+ * Version 2, then tag, permissions and id of each: user::rwx, user:1234:rwx, group::r-x, mask::r-x, other::---, as
+ * the kernel has them in an attribute.
+ */
+static const uint8_t list_of_target[] = {
+	2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 2, 0, 7, 0, 210, 4, 0, 0,
+	4, 0, 5, 0, 255, 255, 255, 255, 16, 0, 5, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255,
+};
+
+static void inherits_no_list_of_the_directory_it_comes_into(void **state)
+{
+	static const struct {
+		const char *path;
+		mode_t mode;
+	} rows[] = {
+		{ "out/a.txt", S_IFREG | 0644 }, { "out/fifo", S_IFIFO | 0600 }, { "out/sock", S_IFSOCK | 0755 },
+		{ "out/null", S_IFCHR | 0666 }, { "out/dir", S_IFDIR | 0750 }, { "out/empty", S_IFDIR | 0755 },
+	};
+	struct scene s = { .result = -1 };
+	assert_int_equal(mkdir("out", 0700), 0);
+	if (setxattr("out", XATTR_ACL_DEFAULT, list_of_target, sizeof list_of_target, 0) < 0) {
+		print_message("no access control lists here: %s\n", strerror(errno));
+		skip();
+	}
+	sample_begin(&s.sample, false);
+	unpack_here(&s, NULL, 0);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct stat st;
+		if (lstat(rows[i].path, &st) < 0 && S_ISCHR(rows[i].mode))
+			continue; /* that takes root */
+		assert_int_equal(lstat(rows[i].path, &st), 0);
+		assert_int_equal(st.st_mode, rows[i].mode);
+		assert_int_equal(lgetxattr(rows[i].path, XATTR_ACL_ACCESS, NULL, 0), -1);
+		assert_int_equal(lgetxattr(rows[i].path, XATTR_ACL_DEFAULT, NULL, 0), -1);
+	}
+	end(&s);
+}
+
 /* Somebody else put a link where a directory, a file or a hard link's target should be. */
 static void follows_no_link_out_of_the_directory(void **state)
 {
@@ -490,6 +529,7 @@ int main(void)
 		CASE(leaves_out_what_is_damaged),
 		TEST(leaves_a_directory_whose_attributes_are_damaged_by_then),
 		TEST(gives_no_owner_that_cannot_be),
+		CASE(inherits_no_list_of_the_directory_it_comes_into),
 		CASE(follows_no_link_out_of_the_directory),
 		CASE(follows_no_link_that_it_made),
 		CASE(refuses_paths_that_lead_nowhere_before_it_begins),
