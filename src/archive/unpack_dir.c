@@ -282,6 +282,23 @@ static int give_name(const struct unpack_dir *dir, int fd, const char *name, str
 	return 0;
 }
 
+/* Its data and all that belongs to it.  *is_nameless: as it is then. */
+static int fill_file(struct unpack_dir *dir, const struct unpacked *file, int *fd, bool *is_nameless, struct err *err)
+{
+	const struct made made = { .fd = *fd };
+	drop_inherited(dir, &made);
+	int r = copy_data(dir, file->node, *fd, err);
+	if (r == 0)
+		r = finish(dir, &made, file, err);
+	if (r == 0 && *is_nameless)
+		r = give_name(dir, *fd, file->name, err);
+	if (r < 0)
+		return r;
+	*is_nameless = false;
+	r = close_written(fd);
+	return r < 0 ? err_errno(err, r, "cannot write") : 0;
+}
+
 static int make_file(struct unpack_dir *dir, const struct unpacked *file, struct err *err)
 {
 	struct unpacker *u = &dir->unpacker;
@@ -292,14 +309,8 @@ static int make_file(struct unpack_dir *dir, const struct unpacked *file, struct
 	CLEANUP(closep) int fd = open_new(dir, file, &is_nameless);
 	if (fd < 0)
 		return err_errno(err, fd, "cannot make the file");
-	const struct made made = { .fd = fd };
-	drop_inherited(dir, &made);
-	r = copy_data(dir, file->node, fd, err);
-	if (r == 0)
-		r = finish(dir, &made, file, err);
-	if (is_nameless)
-		return r < 0 ? r : give_name(dir, fd, file->name, err);
-	if (r < 0)
+	r = fill_file(dir, file, &fd, &is_nameless, err);
+	if (r < 0 && !is_nameless)
 		(void) unlinkat(here(dir), file->name, 0); /* better none than one with less in it */
 	return r;
 }

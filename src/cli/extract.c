@@ -7,6 +7,7 @@
 #include "cli/args.h"
 #include "cli/inside.h"
 #include "cli/progress.h"
+#include "util/file.h"
 #include "util/text.h"
 
 #define SHOWN_SIZE 4096
@@ -151,6 +152,15 @@ static void remove_empty(const char *path, int fd)
 		(void) unlink(path);
 }
 
+static int finish_archive(struct unpack_tar *tar, int *fd, struct err *err)
+{
+	int r = unpack_tar_finish(tar, err);
+	if (r < 0)
+		return r;
+	r = close_written(fd);
+	return r < 0 ? err_errno(err, r, "cannot write the archive") : 0;
+}
+
 static int extract_tar(struct extraction *x, struct err *err)
 {
 	CLEANUP(closep) int fd = -EBADF;
@@ -161,7 +171,7 @@ static int extract_tar(struct extraction *x, struct err *err)
 	if (r < 0)
 		return r;
 	r = run(x, unpack_tar_unpacker(tar), err);
-	int end = r >= 0 ? unpack_tar_finish(tar, err) : 0;
+	int end = r >= 0 ? finish_archive(tar, &fd, err) : 0;
 	r = end < 0 ? end : r;
 	unpack_tar_close(tar);
 	if (r < 0)

@@ -37,6 +37,11 @@ int write_full(int fd, const void *buf, size_t len)
 	return 0;
 }
 
+int close_written(int *fd)
+{
+	return close(steal_fd(fd)) < 0 ? -errno : 0;
+}
+
 int read_fd(int fd, size_t max, uint8_t **ret, size_t *ret_len, struct err *err)
 {
 	CLEANUP(freep) uint8_t *data = NULL;

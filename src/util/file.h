@@ -14,6 +14,12 @@ ssize_t pread_full(int fd, void *buf, size_t len, uint64_t off);
 int write_full(int fd, const void *buf, size_t len);
 
 /*
+ * Of a file that was written: some file systems say only now that there was no room for it.  0 or -errno; closed and
+ * empty in any case.
+ */
+int close_written(int *fd);
+
+/*
  * read_fd - everything from the position on
  *
  * @max:  refuse with -EFBIG when there is more; protects memory from endless pipes

@@ -124,6 +124,13 @@ def root():
 
 
 @pytest.fixture
+def strace(root):
+    probe = ["strace", "-f", "-e", "trace=execve", "true"]
+    if not shutil.which("strace") or subprocess.run(probe, capture_output=True, check=False).returncode:
+        pytest.skip("strace is not here, or may not trace")
+
+
+@pytest.fixture
 def loop(root):
     if not os.path.exists("/dev/loop-control"):
         pytest.skip("this kernel has no loop devices")

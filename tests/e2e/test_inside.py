@@ -266,6 +266,16 @@ def test_extract_says_where_the_disk_was_full(s, own_mounts, many_chunks):
     assert re.fullmatch(r"pbsmap: cannot write: No space left on device, while extracting d\d/d\d/d\d/file\d+", line)
 
 
+def test_extract_says_that_a_tar_archive_was_not_kept(s, strace, files):
+    """Some file systems say so when it is closed, and not before."""
+    tar = s.path("tar")
+    result = s.run("strace", "-q", "-o", s.path("calls"), "-P", tar, "-e", "inject=close:error=EDQUOT", PBSMAP, "extract",
+                   SIGNED, "names.pxar", "--tar", tar, check=False,
+                   env={"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"})
+    assert result.status == FAILED
+    assert result.err.splitlines()[-1] == "pbsmap: cannot write the archive: Disk quota exceeded"
+
+
 @pytest.mark.directory
 def test_extract_that_is_interrupted_leaves_no_file_with_less_in_it(s, many_chunks):
     """Its server does not answer for the middle of a large file."""

@@ -8,9 +8,7 @@ backup server is encrypted there.
 import contextlib
 import os
 import re
-import shutil
 import socket
-import subprocess
 
 import pytest
 
@@ -24,13 +22,6 @@ SNAPSHOT, ARCHIVE, KEY = "vm/201/2024-06-02T00:00:00Z", "drive-scsi0.img", "key-
 CALLS = "execve,execveat,write,writev,pwrite64,sendto,sendmsg,sendmmsg,openat,open,symlink,symlinkat,link,linkat," \
         "rename,renameat,renameat2,mkdir,mkdirat,mknod,mknodat,setxattr,fsconfig,prctl,bind,connect"
 SYSLOG = "/dev/log"
-
-
-@pytest.fixture
-def strace(root):
-    probe = ["strace", "-f", "-e", "trace=execve", "true"]
-    if not shutil.which("strace") or subprocess.run(probe, capture_output=True, check=False).returncode:
-        pytest.skip("strace is not here, or may not trace")
 
 
 @pytest.fixture

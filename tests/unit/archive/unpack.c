@@ -24,6 +24,22 @@ struct scene {
 	uint8_t *broken; /* a byte of the archive that turns bad when the first file came */
 };
 
+/* ENOSPC at the end of the n-th file that was written, as NFS has it; 0 = of none. */
+static int n_until_full;
+int __real_close(int fd);
+int __wrap_close(int fd);
+
+int __wrap_close(int fd)
+{
+	struct stat st;
+	bool is_written = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY;
+	int r = __real_close(fd);
+	if (!is_written || n_until_full == 0 || --n_until_full)
+		return r;
+	errno = ENOSPC;
+	return -1;
+}
+
 static void tell(void *user, const char *path, const struct err *why)
 {
 	struct scene *s = user;
@@ -396,6 +412,30 @@ static void inherits_no_list_of_the_directory_it_comes_into(void **state)
 	end(&s);
 }
 
+/* One that had its name from the first byte on, and one that got it in the end. */
+static void keeps_no_file_that_could_not_be_closed(void **state)
+{
+	static const size_t sizes[] = { 5, (1 << 20) + 1 };
+	uint8_t *data = calloc(1, sizes[1]);
+	assert_non_null(data);
+	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+		struct scene s = { .result = -1 };
+		sample_begin_empty(&s.sample, false);
+		(void) pxar_writer_file(&s.sample.w, "first", 0644, "x", 1);
+		(void) pxar_writer_file(&s.sample.w, "second", 0644, data, sizes[i]);
+		sample_finish(&s.sample);
+		assert_int_equal(scratch_begin(state), 0);
+		n_until_full = 2;
+		unpack_here(&s, NULL, 0);
+		assert_int_equal(s.result, -ENOSPC);
+		expect_text("out/first", "x");
+		assert_int_equal(access("out/second", F_OK), -1);
+		assert_int_equal(scratch_end(state), 0);
+		end(&s);
+	}
+	free(data);
+}
+
 /* Somebody else put a link where a directory, a file or a hard link's target should be. */
 static void follows_no_link_out_of_the_directory(void **state)
 {
@@ -530,6 +570,7 @@ int main(void)
 		TEST(leaves_a_directory_whose_attributes_are_damaged_by_then),
 		TEST(gives_no_owner_that_cannot_be),
 		CASE(inherits_no_list_of_the_directory_it_comes_into),
+		TEST(keeps_no_file_that_could_not_be_closed),
 		CASE(follows_no_link_out_of_the_directory),
 		CASE(follows_no_link_that_it_made),
 		CASE(refuses_paths_that_lead_nowhere_before_it_begins),
