@@ -43,6 +43,7 @@ struct run {
 	size_t n_paths, cap_paths;
 	bool is_sized;	   /* all of their ranges are known */
 	struct copies copies;
+	struct strv refused; /* directories that could not be entered */
 	const char *base;  /* the path that is being unpacked */
 	struct node *entered; /* the directories it is in */
 	size_t n_entered, cap_entered;
@@ -144,6 +145,7 @@ static void run_deinit(struct run *run)
 	for (size_t i = 0; i < run->copies.cap; i++)
 		free(run->copies.slots[i].path);
 	free(run->copies.slots);
+	strv_deinit(&run->refused);
 }
 
 /* 0 when it was of one, and told. */
@@ -237,6 +239,21 @@ static bool is_asked_for(const struct run *run, const char *path)
 	return false;
 }
 
+#define REFUSED_MAX 256 /* when there are as many, no other link is believed: each is compared with all */
+
+static int note_refused(struct run *run, const char *path, struct err *err)
+{
+	return run->refused.n < REFUSED_MAX ? strv_add(&run->refused, path, err) : 0;
+}
+
+static bool is_in_refused(const struct run *run, const char *path)
+{
+	for (size_t i = 0; i < run->refused.n; i++)
+		if (is_below(path, run->refused.items[i]))
+			return true;
+	return run->refused.n == REFUSED_MAX;
+}
+
 /*
  * The path in a link is anybody's word: it counts when it leads to the same file.  1 = it does; one that cannot
  * be followed does not.
@@ -282,7 +299,8 @@ static int link_to_target(struct run *run, const struct unpacked *file, const st
 	int r = read_target(run, link, &target, err);
 	if (r < 0)
 		return r;
-	if (!target || strcmp(target, file->path) == 0 || !is_asked_for(run, target))
+	if (!target || strcmp(target, file->path) == 0 || !is_asked_for(run, target) ||
+	    is_in_refused(run, target))
 		return 1;
 	r = leads_to(run, target, file->node, err);
 	return r < 0 ? r : r == 1 ? run->u->ops->link(run->u, file, target, err) : 1;
@@ -369,7 +387,8 @@ static int take_item(struct run *run, const struct walk_item *item, bool *ret_is
 	*ret_is_in = r == 0 && item->event == WALK_ENTER;
 	run->u->progress.n_files += r == 0 && item->event == WALK_FILE;
 	tell_progress(run->u);
-	return r < 0 ? take_failure(run, path.data, r, err) : 0;
+	r = r < 0 ? take_failure(run, path.data, r, err) : 0;
+	return r == 0 && item->event == WALK_ENTER && !*ret_is_in ? note_refused(run, path.data, err) : r;
 }
 
 static int take_damage(struct run *run, const struct walk_item *item, int r, struct err *err)
@@ -453,7 +472,10 @@ static int take_parent(struct run *run, size_t n, consumer *consume, struct err 
 		r = tree_resolve(run->u->tree, path, TREE_NO_LINKS, unpack_deadline(run->u), node, err);
 	if (r == 0)
 		r = hand_over(run, path, node, &(struct link_text){ 0 }, consume, err);
-	return r < 0 ? take_failure(run, path, r, err) : 1;
+	if (r == 0)
+		return 1;
+	r = take_failure(run, path, r, err);
+	return r == 0 && consume == enter ? note_refused(run, path, err) : r;
 }
 
 /* The same for all of them. */

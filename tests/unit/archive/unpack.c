@@ -172,6 +172,7 @@ static void links_what_was_asked_for_without_its_first_name(void **state)
 /* A consumer that only notes which names became links, and of what; and which directories are entered and left. */
 struct noting {
 	struct unpacker unpacker;
+	const char *refused; /* a directory that cannot be entered */
 	struct buf links, dirs;
 };
 
@@ -182,6 +183,9 @@ static struct noting *noting_of(struct unpacker *u)
 
 static int note_enter(struct unpacker *u, const struct unpacked *dir, struct err *err)
 {
+	const char *refused = noting_of(u)->refused;
+	if (refused && strcmp(dir->path, refused) == 0)
+		return err_set(err, -EACCES, "cannot make the directory");
 	return buf_printf(&noting_of(u)->dirs, err, "+%s%s", dir->path, dir->is_on_way ? "?" : "");
 }
 
@@ -210,7 +214,7 @@ static void note_all(struct scene *s, const char *const *paths, size_t n, struct
 {
 	aim(s, &ret->unpacker);
 	assert_int_equal(buf_puts(&ret->links, "", NULL), 0);
-	assert_int_equal(unpack(&ret->unpacker, paths, n, NULL), 0);
+	s->result = unpack(&ret->unpacker, paths, n, NULL);
 }
 
 static void noting_deinit(struct noting *noting)
@@ -224,6 +228,44 @@ static void expect_links(struct scene *s, const char *const *paths, size_t n, co
 	CLEANUP(noting_deinit) struct noting noting = NOTING;
 	note_all(s, paths, n, &noting);
 	assert_string_equal(noting.links.data, want);
+}
+
+/* The first of its links becomes the file instead. */
+static void links_nothing_to_what_is_in_a_directory_that_is_left_out(void **state)
+{
+	static const struct {
+		const char *paths[2], *want;
+	} rows[] = {
+		{ { "", "" }, "++d d/y -d-" },
+		{ { "a", "d" }, "+?+d d/y -d-?" },
+		{ { "a/b/f", "d" }, "+?+d d/y -d-?" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		CLEANUP(noting_deinit) struct noting noting = NOTING;
+		struct scene s = { .result = -1 };
+		sample_begin_empty(&s.sample, false);
+		struct pxar_writer *w = &s.sample.w;
+		(void) pxar_writer_name(w, "a");
+		pxar_writer_entry(w, S_IFDIR | 0755);
+		(void) pxar_writer_name(w, "b");
+		pxar_writer_entry(w, S_IFDIR | 0755);
+		uint64_t pos = pxar_writer_file(w, "f", 0644, "x", 1);
+		pxar_writer_end_directory(w);
+		pxar_writer_end_directory(w);
+		(void) pxar_writer_name(w, "d");
+		pxar_writer_entry(w, S_IFDIR | 0755);
+		pxar_writer_hardlink(w, "y", pos, "a/b/f");
+		pxar_writer_hardlink(w, "z", pos, "a/b/f");
+		pxar_writer_end_directory(w);
+		sample_finish(&s.sample);
+		noting.refused = "a";
+		note_all(&s, rows[i].paths, 2, &noting);
+		assert_int_equal(s.result, 1);
+		expect_told(&s, "a");
+		assert_string_equal(noting.dirs.data, rows[i].want);
+		assert_string_equal(noting.links.data, "d/z>d/y|");
+		end(&s);
+	}
 }
 
 static void leaves_no_directory_before_all_that_was_asked_for_in_it_came(void **state)
@@ -564,6 +606,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(unpacks_everything),
 		CASE(links_what_was_asked_for_without_its_first_name),
+		TEST(links_nothing_to_what_is_in_a_directory_that_is_left_out),
 		TEST(leaves_no_directory_before_all_that_was_asked_for_in_it_came),
 		TEST(hands_over_no_target_that_leads_elsewhere),
 		CASE(leaves_out_what_is_damaged),
