@@ -65,17 +65,17 @@ struct walker {
 	struct deadline until;
 	uint64_t *passed; /* inode numbers, the root first */
 	size_t n, cap;
-	char *left;
+	char *text, *left; /* @left points into @text */
 	unsigned n_links;
 };
 
 static void walker_deinit(struct walker *w)
 {
 	free(w->passed);
-	free(w->left);
+	free(w->text);
 }
 
-/* The target of a link, then what was behind it. */
+/* The target of a link, then what was behind it.  @name and @rest are gone then. */
 static int follow_link(struct walker *w, const struct node *link, const char *name, const char *rest,
 		       struct err *err)
 {
@@ -96,8 +96,8 @@ static int follow_link(struct walker *w, const struct node *link, const char *na
 		return r;
 	if (target[0] == '/')
 		w->n = 1;
-	free(w->left);
-	w->left = STEAL(left.data);
+	free(w->text);
+	w->text = w->left = STEAL(left.data);
 	return 0;
 }
 
@@ -131,7 +131,7 @@ static int no_such(const char *name, int r, struct err *err)
 	return err_while(err, r, "looking for %s", text_escape(name, shown, sizeof shown));
 }
 
-/* One part of the path.  @name, @rest: point into a copy of what was left; @rest NULL = that was all. */
+/* One part of the path.  @name, @rest: point into the text; @rest NULL = that was all. */
 static int step(struct walker *w, const char *name, const char *rest, struct node *here, struct err *err)
 {
 	struct node next;
@@ -155,26 +155,22 @@ static int step(struct walker *w, const char *name, const char *rest, struct nod
 	return 0;
 }
 
+/* Without a copy of what is left at each step: there may be ten thousands of them in the path of a made-up link. */
 static int walk_on(struct walker *w, struct node *here, struct err *err)
 {
 	for (;;) {
 		size_t skip = strspn(w->left, "/");
-		CLEANUP(freep) char *path = strdup(w->left + skip);
-		if (!path)
-			return err_set(err, -ENOMEM, "no memory for a path");
-		size_t len = strcspn(path, "/");
-		const char *rest = path[len] ? path + len + 1 : NULL;
+		char *name = w->left + skip;
+		size_t len = strcspn(name, "/");
+		bool is_last = !name[len];
 		if (!len)
 			return skip && !S_ISDIR(here->mode) ? no_such("", -ENOTDIR, err) : 0;
-		path[len] = '\0';
-		free(STEAL(w->left));
-		w->left = strdup(rest ? rest : "");
-		if (!w->left)
-			return err_set(err, -ENOMEM, "no memory for a path");
-		int r = step(w, path, rest, here, err);
+		name[len] = '\0';
+		w->left = name + len + !is_last;
+		int r = step(w, name, is_last ? NULL : w->left, here, err);
 		if (r < 0)
 			return r;
-		if (rest && !*w->left && !S_ISDIR(here->mode))
+		if (!is_last && !*w->left && !S_ISDIR(here->mode))
 			return no_such("", -ENOTDIR, err);
 	}
 }
@@ -186,8 +182,8 @@ int tree_resolve(struct tree *tree, const char *path, enum tree_follow follow, s
 	struct node here = tree->root;
 	if (strlen(path) > PATH_TEXT_MAX)
 		return err_set(err, -ENOENT, "the path is too long");
-	w.left = strdup(path);
-	if (!w.left)
+	w.text = w.left = strdup(path);
+	if (!w.text)
 		return err_set(err, -ENOMEM, "no memory for a path");
 	int r = go_down(&w, tree_root(tree), &here, err);
 	if (r == 0)

@@ -8,6 +8,7 @@
 #include "archive/walk.h"
 #include "sample.h"
 #include "unit.h"
+#include "util/buf.h"
 #include "util/bytes.h"
 
 /* -- what is there --------------------------------------------------------------------------- */
@@ -106,6 +107,33 @@ static void follows_links_inside_the_archive(void **state)
 			assert_int_equal(node.ino, sample_node(&s, rows[i].same_as).ino);
 	}
 	sample_end(&s);
+}
+
+static size_t n_copied; /* bytes, by strdup() */
+char *__real_strdup(const char *text);
+char *__wrap_strdup(const char *text);
+
+char *__wrap_strdup(const char *text)
+{
+	n_copied += strlen(text);
+	return __real_strdup(text);
+}
+
+/* As made-up links have them: the work grows with the length, not with its square. */
+static void follows_a_path_of_many_parts(void **state)
+{
+	enum { N = 20000 };
+	struct sample s;
+	struct buf path = BUF_EMPTY;
+	for (int i = 0; i < N; i++)
+		assert_int_equal(buf_puts(&path, "./", NULL), 0);
+	assert_int_equal(buf_puts(&path, "a.txt", NULL), 0);
+	sample_begin(&s, false);
+	n_copied = 0;
+	assert_int_equal(sample_try(&s, path.data, TREE_NO_LINKS, NULL), 0);
+	assert_in_range(n_copied, 0, 2 * path.len);
+	sample_end(&s);
+	buf_deinit(&path);
 }
 
 static void expect_same(const struct node *a, const struct node *b)
@@ -513,6 +541,7 @@ int main(void)
 		TEST(finds_every_file_by_its_path),
 		TEST(says_which_part_of_a_path_is_not_there),
 		TEST(follows_links_inside_the_archive),
+		TEST(follows_a_path_of_many_parts),
 		TEST(leads_from_an_inode_number_to_the_same_file),
 		TEST(reads_any_part_of_a_file),
 		TEST(reads_links_and_attributes),
