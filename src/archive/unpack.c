@@ -57,7 +57,6 @@ bool unpack_is_of_one(int r)
 	case -ENOTDIR:
 	case -EISDIR:
 	case -ELOOP:
-	case -EXDEV: /* openat2: out of the directory */
 	case -EEXIST:
 	case -EACCES:
 	case -EPERM:

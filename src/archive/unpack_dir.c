@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
-#include <linux/openat2.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
@@ -46,18 +45,29 @@ static int here(const struct unpack_dir *dir)
 	return dir->n ? dir->fds[dir->n - 1] : dir->top_fd;
 }
 
-/* Below the directory, by no link; before Linux 5.6 by the last name's not being one. */
-static int open_below(int dir_fd, const char *path, uint64_t flags, uint64_t mode)
+/* A name right in the directory, which is no link. */
+static int open_in(int dir_fd, const char *name, int flags, mode_t mode)
 {
-	struct open_how how = {
-		.flags = flags | O_NOFOLLOW | O_CLOEXEC,
-		.mode = mode,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
-	};
-	int fd = (int)syscall(SYS_openat2, dir_fd, path, &how, sizeof how);
-	if (fd < 0 && errno == ENOSYS && !strchr(path, '/'))
-		fd = openat(dir_fd, path, (int)how.flags, (mode_t)mode);
+	int fd = openat(dir_fd, name, flags | O_NOFOLLOW | O_CLOEXEC, mode);
 	return fd < 0 ? -errno : fd;
+}
+
+/* What a path leads to, one such name after the other; ".." is none of them. */
+static int open_below(int dir_fd, const char *path)
+{
+	CLEANUP(closep) int fd = -EBADF;
+	char name[NAME_MAX + 1];
+	for (size_t len;; path += len + 1) {
+		len = strcspn(path, "/");
+		if (len > NAME_MAX)
+			return -ENAMETOOLONG;
+		(void) snprintf(name, sizeof name, "%.*s", (int)len, path);
+		int next = open_in(fd >= 0 ? fd : dir_fd, name, O_PATH, 0);
+		closep(&fd);
+		fd = next;
+		if (fd < 0 || !path[len])
+			return steal_fd(&fd);
+	}
 }
 
 /* -- what belongs to a file beside its data --------------------------------------------------- */
@@ -139,7 +149,7 @@ static int change_mode(const struct unpack_dir *dir, const struct made *made, mo
 	char path[64];
 	if (!dir->inherits)
 		return 0;
-	CLEANUP(closep) int fd = open_below(made->dir_fd, made->name, O_PATH, 0);
+	CLEANUP(closep) int fd = open_in(made->dir_fd, made->name, O_PATH, 0);
 	if (fd < 0)
 		return fd;
 	(void) snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
@@ -268,9 +278,9 @@ static int open_new(struct unpack_dir *dir, const struct unpacked *file, bool *r
 {
 	int fd = -EOPNOTSUPP;
 	if (file->node->size > PIECE)
-		fd = open_below(here(dir), ".", O_WRONLY | O_TMPFILE, 0600);
+		fd = open_in(here(dir), ".", O_WRONLY | O_TMPFILE, 0600);
 	*ret_is_nameless = fd >= 0;
-	return fd >= 0 ? fd : open_below(here(dir), file->name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	return fd >= 0 ? fd : open_in(here(dir), file->name, O_WRONLY | O_CREAT | O_EXCL, 0600);
 }
 
 static int give_name(const struct unpack_dir *dir, int fd, const char *name, struct err *err)
@@ -358,7 +368,7 @@ static int on_link(struct unpacker *u, const struct unpacked *file, const char *
 	struct unpack_dir *dir = dir_of(u);
 	struct stat st;
 	char path[64];
-	CLEANUP(closep) int fd = open_below(dir->fds[0], target, O_PATH, 0);
+	CLEANUP(closep) int fd = open_below(dir->fds[0], target);
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return 1;
 	(void) snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
@@ -388,7 +398,7 @@ static int on_enter(struct unpacker *u, const struct unpacked *what, struct err 
 	}
 	if (mkdirat(here(dir), what->name, 0700) < 0 && errno != EEXIST)
 		return err_errno(err, -errno, "cannot make the directory");
-	fd = open_below(here(dir), what->name, O_RDONLY | O_DIRECTORY, 0);
+	fd = open_in(here(dir), what->name, O_RDONLY | O_DIRECTORY, 0);
 	if (fd < 0)
 		return err_errno(err, fd, "cannot enter the directory");
 	drop_inherited(dir, &(struct made){ .fd = fd });

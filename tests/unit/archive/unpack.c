@@ -22,6 +22,7 @@ struct scene {
 	struct unpack_progress progress;
 	int result, failed;
 	uint8_t *broken; /* a byte of the archive that turns bad when the first file came */
+	void (*meddle)(void); /* what somebody else does then */
 };
 
 /* ENOSPC at the end of the n-th file that was written, as NFS has it; 0 = of none. */
@@ -61,6 +62,8 @@ static void moved(void *user, const struct unpack_progress *at)
 	s->progress = *at;
 	if (s->broken && at->n_files)
 		*s->broken = 0xff;
+	if (s->meddle && at->n_files)
+		STEAL(s->meddle)();
 }
 
 static void aim(struct scene *s, struct unpacker *u)
@@ -495,6 +498,37 @@ static void follows_no_link_out_of_the_directory(void **state)
 	end(&s);
 }
 
+static void put_link_for_dir(void)
+{
+	scratch_puts("elsewhere/f", "other");
+	assert_int_equal(rename("out/dir", "away"), 0);
+	assert_int_equal(symlink("../elsewhere", "out/dir"), 0);
+}
+
+/* To a hard link's target no more than to others. */
+static void links_to_nothing_out_of_the_directory(void **state)
+{
+	static void (*const meddling[])(void) = { NULL, put_link_for_dir };
+	for (size_t i = 0; i < ARRAY_LEN(meddling); i++) {
+		struct scene s = { .result = -1, .meddle = meddling[i] };
+		sample_begin_empty(&s.sample, false);
+		struct pxar_writer *w = &s.sample.w;
+		(void) pxar_writer_name(w, "dir");
+		pxar_writer_entry(w, S_IFDIR | 0755);
+		uint64_t pos = pxar_writer_file(w, "f", 0644, "f", 1);
+		pxar_writer_end_directory(w);
+		pxar_writer_hardlink(w, "hard", pos, "dir/f");
+		sample_finish(&s.sample);
+		assert_int_equal(scratch_begin(state), 0);
+		unpack_here(&s, NULL, 0);
+		assert_int_equal(s.result, 0);
+		expect_text("out/hard", "f");
+		assert_int_equal(ino_of("out/hard") == ino_of(meddling[i] ? "away/f" : "out/dir/f"), !meddling[i]);
+		assert_int_equal(scratch_end(state), 0);
+		end(&s);
+	}
+}
+
 /* A link of the archive itself is where a directory of the same name would come. */
 static void follows_no_link_that_it_made(void **state)
 {
@@ -615,6 +649,7 @@ int main(void)
 		CASE(inherits_no_list_of_the_directory_it_comes_into),
 		TEST(keeps_no_file_that_could_not_be_closed),
 		CASE(follows_no_link_out_of_the_directory),
+		TEST(links_to_nothing_out_of_the_directory),
 		CASE(follows_no_link_that_it_made),
 		CASE(refuses_paths_that_lead_nowhere_before_it_begins),
 		CASE(leaves_holes_where_there_are_zeros),
