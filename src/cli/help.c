@@ -2,6 +2,7 @@
 #include "cli/help.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/args.h"
 
@@ -24,6 +25,8 @@ static int format_commands(struct buf *ret, struct err *err)
 	return r < 0 ? r : buf_puts(ret, foot, err);
 }
 
+#define COLUMN 18 /* letters for an option; the text of a longer one is on the next line */
+
 /* "--wait[=SEC]", "-v, --verbose" */
 static int format_option(const struct option_row *row, struct buf *ret, struct err *err)
 {
@@ -32,7 +35,12 @@ static int format_option(const struct option_row *row, struct buf *ret, struct e
 	bool is_optional = *value == '[';
 	(void) snprintf(left, sizeof left, "%s--%s%s%s", row->letter ? letter : "", row->name,
 			is_optional ? "[=" : *value ? " " : "", value + is_optional);
-	return buf_printf(ret, err, "  %-18s %s\n", left, row->help);
+	int r = 0;
+	if (strlen(left) > COLUMN) {
+		r = buf_printf(ret, err, "  %s\n", left);
+		*left = '\0';
+	}
+	return r < 0 ? r : buf_printf(ret, err, "  %-*s %s\n", COLUMN, left, row->help);
 }
 
 static int format_command(const struct command *command, struct buf *ret, struct err *err)

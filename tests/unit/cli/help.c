@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/help.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/args.h"
@@ -43,6 +44,28 @@ static void names_exactly_the_options_a_command_takes(void **state)
 			bool is_taken = c->options & 1u << id || id == OPT_HELP;
 			assert_int_equal(names_option(options, option_rows[id].name),
 					 is_taken && option_rows[id].help);
+		}
+		buf_deinit(&text);
+	}
+}
+
+#define COLUMN 21
+
+static void explains_all_options_in_one_column(void **state)
+{
+	for (const struct command *c = commands; c->name; c++) {
+		struct buf text = BUF_EMPTY;
+		assert_int_equal(help_format(c, &text, NULL), 0);
+		for (int id = 0; id < N_OPTIONS; id++) {
+			char want[128];
+			if (!(c->options & 1u << id) || !option_rows[id].help)
+				continue;
+			(void) snprintf(want, sizeof want, " %s\n", option_rows[id].help);
+			const char *at = strstr(text.data, want), *line = at;
+			assert_non_null(at);
+			while (line[-1] != '\n')
+				line--;
+			assert_int_equal(at + 1 - line, COLUMN);
 		}
 		buf_deinit(&text);
 	}
@@ -95,6 +118,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(lists_every_command),
 		TEST(names_exactly_the_options_a_command_takes),
+		TEST(explains_all_options_in_one_column),
 		TEST(starts_with_the_usage_line),
 		TEST(fits_a_screen),
 		TEST(the_version_names_program_and_parts),
