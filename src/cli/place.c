@@ -37,6 +37,8 @@ static int add_groups(const struct place *place, struct strv *ret, struct err *e
 static int not_there(const char *what, const char *name, struct failure *why)
 {
 	char instead[320];
+	if (!why->candidates.n)
+		return err_set(&why->err, -ENOENT, "there is no %s %s, and no other %s", what, name, what);
 	strv_describe(&why->candidates, CANDIDATES_SAID, instead, sizeof instead);
 	return err_set(&why->err, -ENOENT, "there is no %s %s; there is: %s", what, name, instead);
 }

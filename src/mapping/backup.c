@@ -425,7 +425,8 @@ static int open_loose_tree(struct backup *backup, const struct repository_option
 	struct err *err = &why->err;
 	int r = loose_name(path, name, err);
 	if (r == 0 && archive_kind_of(name) != ARCHIVE_PXAR)
-		r = err_set(err, -EINVAL, "%s is no file archive", name);
+		r = err_set(err, -EINVAL, "%s is no file archive: the index of one is named *.pxar.didx, *.mpxar.didx or *.ppxar.didx",
+			    name);
 	if (r == 0)
 		r = archive_pxar_name(name, "pxar", whole, err);
 	if (r == 0)

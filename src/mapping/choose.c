@@ -8,13 +8,15 @@
 
 #define SHOWN_SIZE 320 /* bytes of candidates in a message; the JSON has all */
 
-/* ": there is no X; there is: A, B" */
-static int not_there(struct failure *why, const char *what, const char *name)
+/* "there is no archive X; there is: A, B", or ", and no other file archive" */
+static int not_there(struct failure *why, const char *what, const char *name, const char *others)
 {
 	char shown[SHOWN_SIZE], escaped[256];
+	name = text_escape(name, escaped, sizeof escaped);
+	if (!why->candidates.n)
+		return err_set(&why->err, -ENOENT, "there is no %s %s, and no other %s", what, name, others);
 	strv_describe(&why->candidates, 6, shown, sizeof shown);
-	return err_set(&why->err, -ENOENT, "there is no %s %s; there is: %s", what,
-		       text_escape(name, escaped, sizeof escaped), shown);
+	return err_set(&why->err, -ENOENT, "there is no %s %s; there is: %s", what, name, shown);
 }
 
 /* The root is always there: of what else is not, @why has the words. */
@@ -23,7 +25,7 @@ static int no_namespace(struct source *source, const char *ns, struct failure *w
 	if (!*ns)
 		return why->err.code;
 	int r = source_list_namespaces(source, &why->candidates, &why->err);
-	return r < 0 ? r : not_there(why, "namespace", ns);
+	return r < 0 ? r : not_there(why, "namespace", ns, "namespace");
 }
 
 static int no_group(struct source *source, const char *ns, const struct group *group,
@@ -39,7 +41,7 @@ static int no_group(struct source *source, const char *ns, const struct group *g
 		r = strv_add(&why->candidates, text, &why->err);
 	}
 	group_format(group, text);
-	return r < 0 ? r : not_there(why, "group", text);
+	return r < 0 ? r : not_there(why, "group", text, "group");
 }
 
 static int add_snapshot(struct strv *ret, const struct snapshot_info *info, struct err *err)
@@ -61,7 +63,7 @@ static int no_snapshot(struct source *source, const char *ns, const struct snaps
 			r = add_snapshot(&why->candidates, &list.items[i], &why->err);
 	char text[SNAPSHOT_TEXT_SIZE];
 	snapshot_format(snapshot, text);
-	return r < 0 ? r : not_there(why, "snapshot", text);
+	return r < 0 ? r : not_there(why, "snapshot", text, "snapshot");
 }
 
 static int newest_finished(const struct repository_options *options, struct source *source,
@@ -166,7 +168,7 @@ int choose_image(const struct manifest *manifest, const char *archive,
 	if (*ret)
 		return 0;
 	r = choose_images(manifest, &why->candidates, &why->err);
-	return r < 0 ? r : not_there(why, "archive", archive);
+	return r < 0 ? r : not_there(why, "archive", archive, "disk image");
 }
 
 /* -- file archives --------------------------------------------------------------------------- */
@@ -262,5 +264,5 @@ int choose_tree(const struct manifest *manifest, const char *archive, struct cho
 	if (r != 0)
 		return r < 0 ? r : 0;
 	r = add_trees(manifest, &why->candidates, &why->err);
-	return r < 0 ? r : not_there(why, "archive", archive);
+	return r < 0 ? r : not_there(why, "archive", archive, "file archive");
 }

@@ -355,6 +355,7 @@ def test_loose_index_files(s, files):
     assert s.pbsmap("cat", os.path.join(loose, "names.mpxar.didx"), "...", *chunks).out
     os.unlink(os.path.join(loose, "names.ppxar.didx"))
     s.fails(NOT_FOUND, "ls", os.path.join(loose, "names.mpxar.didx"), *chunks)
+    assert "is named *.pxar.didx" in s.fails(USAGE, "ls", os.path.join(loose, "names.didx"), *chunks).err
 
 
 # -- as little as possible ---------------------------------------------------------------------

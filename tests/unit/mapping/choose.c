@@ -71,7 +71,7 @@ static void says_what_there_is_instead_of_a_snapshot(void **state)
 	} rows[] = {
 		{ "", "vm/999", -ENOENT, "there is no group vm/999; there is: host/plain, vm/100", GROUPS },
 		{ "", "ct/100", -ENOENT, "there is no group ct/100", GROUPS },
-		{ "a", "vm/100", -ENOENT, "there is no group vm/100; there is: none", "" },
+		{ "a", "vm/100", -ENOENT, "there is no group vm/100, and no other group", "" },
 		{ "a/b", "vm/200", -ENOENT, "there is no group vm/200; there is: vm/100", "vm/100" },
 		{ "a/c", "vm/100", -ENOENT, "there is no namespace a/c; there is: a, a/b", "a|a/b" },
 		{ "", "vm/300", -ENOENT, "group vm/300 has no finished snapshot", "" },
@@ -182,7 +182,7 @@ static void says_what_images_there_are_instead(void **state)
 	CLEANUP(failure_deinit) struct failure why = FAILURE_NONE;
 	char file[ARCHIVE_NAME_SIZE];
 	expect("none", choose(MANIFEST(FILE_OF("a.pxar.didx")), "a.img", file, &why), &why.err, -ENOENT,
-	       "there is: none");
+	       "there is no archive a.img, and no other disk image");
 }
 
 /* -- file archives --------------------------------------------------------------------------- */
@@ -237,6 +237,17 @@ static void takes_a_file_archive_or_the_pair_it_is_kept_in(void **state)
 	}
 }
 
+static void says_that_there_is_no_file_archive_at_all(void **state)
+{
+	static const char none[] = MANIFEST(FILE_OF("a.img.fidx"));
+	CLEANUP(failure_deinit) struct failure why = FAILURE_NONE;
+	CLEANUP(manifest_freep) struct manifest *manifest = NULL;
+	struct chosen_tree files;
+	assert_int_equal(manifest_parse(none, strlen(none), &manifest, NULL), 0);
+	expect("none", choose_tree(manifest, "root.pxar", &files, &why), &why.err, -ENOENT,
+	       "there is no archive root.pxar, and no other file archive");
+}
+
 static void offers_a_file_archive_once(void **state)
 {
 	static const struct {
@@ -275,6 +286,7 @@ int main(void)
 		TEST(takes_an_image_with_or_without_the_server_s_ending),
 		TEST(says_what_images_there_are_instead),
 		TEST(takes_a_file_archive_or_the_pair_it_is_kept_in),
+		TEST(says_that_there_is_no_file_archive_at_all),
 		TEST(offers_a_file_archive_once),
 		TEST(every_candidate_can_be_taken),
 	};
