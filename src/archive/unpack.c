@@ -85,6 +85,20 @@ struct deadline unpack_deadline(const struct unpacker *u)
 	return u->timeout_ms ? deadline_in_ms(u->timeout_ms) : DEADLINE_NEVER;
 }
 
+static bool begins_with_hole(const uint8_t *data, size_t len)
+{
+	return data[0] == 0 && memcmp(data, data + 1, min_size(UNPACK_HOLE, len) - 1) == 0;
+}
+
+size_t unpack_part_end(const uint8_t *piece, size_t len, size_t at, bool *ret_is_hole)
+{
+	*ret_is_hole = begins_with_hole(piece + at, len - at);
+	do
+		at += min_size(UNPACK_HOLE, len - at);
+	while (at < len && begins_with_hole(piece + at, len - at) == *ret_is_hole);
+	return at;
+}
+
 /* -- how far it is --------------------------------------------------------------------------- */
 
 static void tell_progress(struct unpacker *u)

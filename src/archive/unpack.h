@@ -61,6 +61,13 @@ void unpack_warn(struct unpacker *u, enum unpack_warning which, const char *text
 
 struct deadline unpack_deadline(const struct unpacker *u);
 
+/* Data goes through the hands of whoever writes it down in pieces; zeros at such a multiple need not be written. */
+#define UNPACK_PIECE ((size_t)1 << 20) /* bytes, a multiple of UNPACK_HOLE */
+#define UNPACK_HOLE 4096
+
+/* Where what begins at @at ends, a hole or none.  @at: a multiple of UNPACK_HOLE, before @len */
+size_t unpack_part_end(const uint8_t *piece, size_t len, size_t at, bool *ret_is_hole);
+
 /* Data of a file was written down, or passed over as zeros: from @off on, so much. */
 void unpack_moved(struct unpacker *u, const struct node *file, uint64_t off, uint64_t len);
 

@@ -22,9 +22,6 @@
  * The umask is left to the caller: what is made gets its mode in the end, but for devices, FIFOs and sockets,
  * which are made with it.
  */
-#define PIECE ((size_t)1 << 20) /* bytes */
-#define HOLE 4096		/* bytes: zeros that begin and end at a multiple of it are not written */
-
 struct unpack_dir {
 	struct unpacker unpacker;
 	int top_fd;
@@ -208,11 +205,6 @@ static int finish(struct unpack_dir *dir, const struct made *made, const struct 
 
 /* -- data ------------------------------------------------------------------------------------ */
 
-static bool is_zero(const uint8_t *data, size_t len)
-{
-	return len == 0 || (data[0] == 0 && memcmp(data, data + 1, len - 1) == 0);
-}
-
 static int write_at(int fd, const uint8_t *data, size_t len, uint64_t off, struct err *err)
 {
 	while (len) {
@@ -228,21 +220,17 @@ static int write_at(int fd, const uint8_t *data, size_t len, uint64_t off, struc
 	return 0;
 }
 
-/* @off is a multiple of HOLE. */
+/* @off is a multiple of UNPACK_HOLE. */
 static int write_sparse(int fd, const uint8_t *data, size_t len, uint64_t off, struct err *err)
 {
-	size_t begin = 0, at = 0;
 	int r = 0;
-	while (r == 0 && at < len) {
-		size_t step = min_size(HOLE, len - at);
-		bool is_hole = is_zero(data + at, step);
-		if (is_hole)
-			r = write_at(fd, data + begin, at - begin, off + begin, err);
-		at += step;
-		if (is_hole)
-			begin = at;
+	for (size_t at = 0, end; r == 0 && at < len; at = end) {
+		bool is_hole;
+		end = unpack_part_end(data, len, at, &is_hole);
+		if (!is_hole)
+			r = write_at(fd, data + at, end - at, off + at, err);
 	}
-	return r < 0 ? r : write_at(fd, data + begin, at - begin, off + begin, err);
+	return r;
 }
 
 static int copy_data(struct unpack_dir *dir, const struct node *node, int fd, struct err *err)
@@ -250,13 +238,13 @@ static int copy_data(struct unpack_dir *dir, const struct node *node, int fd, st
 	struct unpacker *u = &dir->unpacker;
 	uint64_t off = 0, known = 0; /* no extent of zeros begins before it */
 	while (off < node->size) {
-		if (off >= known && tree_next_extent(u->tree, node, off, &known) && known - off >= HOLE) {
-			uint64_t end = known == node->size ? known : known / HOLE * HOLE;
+		if (off >= known && tree_next_extent(u->tree, node, off, &known) && known - off >= UNPACK_HOLE) {
+			uint64_t end = known == node->size ? known : known / UNPACK_HOLE * UNPACK_HOLE;
 			unpack_moved(u, node, off, end - off);
 			off = end;
 			continue;
 		}
-		size_t len = (size_t)min_u64(PIECE, node->size - off);
+		size_t len = (size_t)min_u64(UNPACK_PIECE, node->size - off);
 		int r = tree_pread(u->tree, node, dir->piece, len, off, unpack_deadline(u), err);
 		if (r == 0)
 			r = write_sparse(fd, dir->piece, len, off, err);
@@ -277,7 +265,7 @@ static int copy_data(struct unpack_dir *dir, const struct node *node, int fd, st
 static int open_new(struct unpack_dir *dir, const struct unpacked *file, bool *ret_is_nameless)
 {
 	int fd = -EOPNOTSUPP;
-	if (file->node->size > PIECE)
+	if (file->node->size > UNPACK_PIECE)
 		fd = open_in(here(dir), ".", O_WRONLY | O_TMPFILE, 0600);
 	*ret_is_nameless = fd >= 0;
 	return fd >= 0 ? fd : open_in(here(dir), file->name, O_WRONLY | O_CREAT | O_EXCL, 0600);
@@ -440,7 +428,7 @@ int unpack_dir_open(int dir_fd, struct unpack_dir **ret, struct err *err)
 	dir->top_fd = dir_fd;
 	dir->is_root = geteuid() == 0;
 	dir->inherits = fgetxattr(dir_fd, XATTR_ACL_DEFAULT, NULL, 0) > 0;
-	dir->piece = malloc(PIECE);
+	dir->piece = malloc(UNPACK_PIECE);
 	if (!dir->piece) {
 		unpack_dir_close(dir);
 		return err_set(err, -ENOMEM, "no memory for data");

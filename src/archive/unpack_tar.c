@@ -15,8 +15,6 @@
  * cache the second time.  Of a larger one only those holes are known that the index tells of, and when its
  * data turns out to be damaged, the archive ends there: it has no end, and no reader takes it for whole.
  */
-#define PIECE ((size_t)1 << 20)	/* bytes, a multiple of HOLE */
-#define HOLE 4096		/* bytes: zeros that begin and end at a multiple of it */
 #define HOLE_MIN ((uint64_t)64 << 10) /* of holes together in a file: fewer are not worth a map */
 #define CHECKED_MAX ((uint64_t)64 << 20)
 #define RECORD 10240		/* bytes: what a tape had */
@@ -94,18 +92,14 @@ static int add_extent(struct unpack_tar *tar, uint64_t off, uint64_t len, struct
 	return r;
 }
 
-static bool is_zero(const uint8_t *data, size_t len)
-{
-	return data[0] == 0 && memcmp(data, data + 1, len - 1) == 0;
-}
-
 static int look_at_piece(struct unpack_tar *tar, uint64_t off, size_t len, struct err *err)
 {
 	int r = 0;
-	for (size_t at = 0; r == 0 && at < len; at += HOLE) {
-		size_t step = min_size(HOLE, len - at);
-		if (!is_zero(tar->piece + at, step))
-			r = add_extent(tar, off + at, step, err);
+	for (size_t at = 0, end; r == 0 && at < len; at = end) {
+		bool is_hole;
+		end = unpack_part_end(tar->piece, len, at, &is_hole);
+		if (!is_hole)
+			r = add_extent(tar, off + at, end - at, err);
 	}
 	return r;
 }
@@ -115,7 +109,7 @@ static int look_at_data(struct unpack_tar *tar, const struct node *node, struct 
 {
 	struct unpacker *u = &tar->unpacker;
 	for (uint64_t off = 0; off < node->size;) {
-		size_t len = (size_t)min_u64(PIECE, node->size - off);
+		size_t len = (size_t)min_u64(UNPACK_PIECE, node->size - off);
 		int r = tree_pread(u->tree, node, tar->piece, len, off, unpack_deadline(u), err);
 		if (r == 0)
 			r = look_at_piece(tar, off, len, err);
@@ -170,7 +164,7 @@ static int put_range(struct unpack_tar *tar, const struct node *node, uint64_t o
 {
 	struct unpacker *u = &tar->unpacker;
 	while (len) {
-		size_t piece = (size_t)min_u64(PIECE, len);
+		size_t piece = (size_t)min_u64(UNPACK_PIECE, len);
 		int r = tree_pread(u->tree, node, tar->piece, piece, off, unpack_deadline(u), err);
 		if (unpack_is_of_one(r)) {
 			struct err why = *err;
@@ -271,7 +265,7 @@ int unpack_tar_open(int fd, struct unpack_tar **ret, struct err *err)
 		return err_set(err, -ENOMEM, "no memory");
 	tar->unpacker.ops = &tar_ops;
 	tar->fd = fd;
-	tar->piece = malloc(PIECE);
+	tar->piece = malloc(UNPACK_PIECE);
 	if (!tar->piece) {
 		unpack_tar_close(tar);
 		return err_set(err, -ENOMEM, "no memory for data");
