@@ -368,7 +368,7 @@ def test_a_spoilt_chunk_fails_only_its_range_until_it_is_repaired(s, golden, sto
             if off // CHUNK != damaged.index:
                 assert client.pread(512, off) == expected[off:off + 512]
         told, = [row for row in server.said().splitlines() if f"bytes {begin} to {end - 1} cannot be read" in row]
-        assert told.count(os.path.basename(damaged.chunk)) == 1, "told once which chunk it is"
+        assert told.count("chunk " + os.path.basename(damaged.chunk)) == 1, "told once which chunk it is"
         assert f"{SECOND}: bytes {begin} to {begin} cannot be read" in server.said()
         damaged.repair(s)
         assert client.pread(len(expected), 0) == expected
