@@ -11,13 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 
 #include "util/deadline.h"
+#include "util/file.h"
 
 #define HOST_SIZE 256 /* bytes; the longest name is of 253 */
 #define BACKLOG 1024 /* as many as a server takes; what the kernel gives at most is up to it */
@@ -93,14 +92,9 @@ static int place_find(const char *path, struct place *ret, struct err *err)
  */
 static int lock_folder(const struct place *place)
 {
-	const struct timespec pause = { .tv_nsec = 5000000 };
-	struct deadline until = deadline_in_ms(LOCK_MS);
 	int fd = openat(place->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		if ((errno != EWOULDBLOCK && errno != EINTR) || deadline_is_over(until))
-			break;
-		(void) nanosleep(&pause, NULL);
-	}
+	if (fd >= 0 && lock_until(fd, deadline_in_ms(LOCK_MS)) < 0)
+		closep(&fd);
 	return fd;
 }
 

@@ -5,10 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "util/deadline.h"
 #include "util/file.h"
@@ -82,16 +80,8 @@ void client_dir_close(struct client_dir *dir)
 
 int client_dir_lock(const struct client_dir *dir, struct err *err)
 {
-	const struct timespec pause = { .tv_nsec = 10000000 };
-	struct deadline until = deadline_in_ms(LOCK_MS);
-	while (flock(dir->fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno != EWOULDBLOCK && errno != EINTR)
-			return 0;
-		if (deadline_is_over(until))
-			return err_set(err, -EBUSY, "somebody has locked %s", dir->path);
-		(void) nanosleep(&pause, NULL);
-	}
-	return 0;
+	int r = lock_until(dir->fd, deadline_in_ms(LOCK_MS));
+	return r == -EWOULDBLOCK ? err_set(err, -EBUSY, "somebody has locked %s", dir->path) : 0;
 }
 
 static int read_regular(const struct client_dir *dir, int fd, const char *path, uint8_t **ret, size_t *ret_len,

@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "util/bytes.h"
@@ -33,6 +35,17 @@ int write_full(int fd, const void *buf, size_t len)
 		if (n < 0)
 			return -errno;
 		have += (size_t)n;
+	}
+	return 0;
+}
+
+int lock_until(int fd, struct deadline until)
+{
+	const struct timespec pause = { .tv_nsec = 5000000 };
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if ((errno != EWOULDBLOCK && errno != EINTR) || deadline_is_over(until))
+			return errno == EINTR ? -EWOULDBLOCK : -errno;
+		(void) nanosleep(&pause, NULL);
 	}
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "util/deadline.h"
 #include "util/err.h"
 
 /* All of @len unless the file ends first; bytes read, or -errno.  Retries EINTR. */
@@ -18,6 +19,12 @@ int write_full(int fd, const void *buf, size_t len);
  * empty in any case.
  */
 int close_written(int *fd);
+
+/*
+ * flock(2), for nobody else, until @fd is closed; waits.  -EWOULDBLOCK: somebody else had it until then; another
+ * -errno: it cannot be locked
+ */
+int lock_until(int fd, struct deadline until) MUST_CHECK;
 
 /*
  * read_fd - everything from the position on
