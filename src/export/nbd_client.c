@@ -174,7 +174,7 @@ static void hold_little(struct nbd_client *client)
 		nbd_answer_keep_less(CONTAINER_OF(node, struct nbd_answer, node));
 }
 
-bool nbd_client_has_progressed(struct nbd_client *client)
+bool nbd_client_renew(struct nbd_client *client)
 {
 	struct nbd_server *server = client->server;
 	bool is_waited_for = !list_is_empty(&client->timed_node);
@@ -193,7 +193,7 @@ static void wait_for_client(struct nbd_client *client)
 	client->is_blocked = true;
 	hold_little(client);
 	if (client->stage >= NBD_REQUESTS) /* else the deadline of the handshake holds */
-		(void) nbd_client_has_progressed(client);
+		(void) nbd_client_renew(client);
 }
 
 static void send_replies(struct nbd_client *client)

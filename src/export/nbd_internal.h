@@ -121,8 +121,8 @@ void nbd_client_begin_requests(struct nbd_client *client);
 void nbd_client_work(struct nbd_client *client);
 void nbd_client_answered(struct nbd_answer *answer);
 void nbd_client_drop(struct nbd_client *client);
-/* It took its share of what it has since its deadline was set: the deadline begins anew. */
-bool nbd_client_has_progressed(struct nbd_client *client);
+/* Its deadline begins anew, if it took its share of what it has since that was set.  False = it did not. */
+bool nbd_client_renew(struct nbd_client *client);
 
 /* -- the server ------------------------------------------------------------------------------ */
 

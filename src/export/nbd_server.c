@@ -340,7 +340,7 @@ static void drop_hog(struct nbd_server *server)
 {
 	while (deadline_is_over(crowded_until(server))) {
 		struct nbd_client *client = first_of(&server->senders);
-		if (!nbd_client_has_progressed(client))
+		if (!nbd_client_renew(client))
 			nbd_client_drop(client); /* the waiters are none any more */
 	}
 }
@@ -449,10 +449,9 @@ static int begin(struct nbd_server *server, struct err *err)
 	return r;
 }
 
-static int start_thread(struct nbd_server *server, struct err *err)
+int nbd_server_listen(struct nbd_server *server, struct err *err)
 {
-	if (server->options.idle_ms)
-		server->idle_until = deadline_in_ms(server->options.idle_ms);
+	nbd_server_count_client(server, 0); /* it is idle from now on */
 	int r = thread_start(&server->thread, "nbd", serve, server);
 	server->has_thread = r == 0;
 	return r < 0 ? err_set(err, r, "cannot start a thread") : 0;
@@ -515,18 +514,13 @@ int nbd_server_open(const struct nbd_server_options *options, struct nbd_server 
 	init(server);
 	int r = begin(server, err);
 	if (r == 0 && options->n_listen_fds == 0)
-		r = start_thread(server, err);
+		r = nbd_server_listen(server, err);
 	if (r < 0) {
 		deinit(server);
 		return r;
 	}
 	*ret = server;
 	return 0;
-}
-
-int nbd_server_listen(struct nbd_server *server, struct err *err)
-{
-	return start_thread(server, err);
 }
 
 static int add_newcomer(struct nbd_server *server, struct nbd_newcomer newcomer, struct err *err)
