@@ -317,6 +317,17 @@ def test_entries_that_are_gone_are_said(s, files):
         assert "names.pxar" in result.err
 
 
+def mounted_without_data(s):
+    """Where SIGNED's names can be seen, and what is in a file cannot."""
+    target = s.path("mnt")
+    s.pbsmap("mount", SIGNED, "names.pxar", target)
+    assert len(os.listdir(target)) == 23
+    with pytest.raises(OSError) as why:
+        open(os.path.join(target, "ß"), "rb").read()
+    assert why.value.errno == errno.EIO
+    return target
+
+
 def test_without_the_half_with_the_data_names_can_be_seen(s, root, files):
     whole = s.pbsmap("ls", "-R", SIGNED, "names.pxar").out
     os.unlink(os.path.join(files, SIGNED, "names.ppxar.didx"))
@@ -325,13 +336,7 @@ def test_without_the_half_with_the_data_names_can_be_seen(s, root, files):
     assert "no file's data can be read" in result.err and "names.ppxar.didx" in result.err
     for command in (["cat"], ["extract", "--to", s.path("out")], ["extract", "--tar", s.path("tar")]):
         assert "payload is not there" in s.fails(DAMAGED, *command[:1], SIGNED, "names.pxar", "ß", *command[1:]).err
-    target = s.path("mnt")
-    s.pbsmap("mount", SIGNED, "names.pxar", target)
-    assert len(os.listdir(target)) == 23
-    with pytest.raises(OSError) as why:
-        open(os.path.join(target, "ß"), "rb").read()
-    assert why.value.errno == errno.EIO
-    s.pbsmap("umount", target)
+    s.pbsmap("umount", mounted_without_data(s))
 
 
 def test_the_half_with_the_entries_is_needed(s, files):
