@@ -455,6 +455,8 @@ static void a_file_whose_data_is_not_where_it_should_be_is_not_opened(void **sta
 /* near/ has few files with user.k, far/ many; an entry of far is in a chunk that nothing else is in. */
 enum { N_FAR = 60 };
 
+static char far_paths[N_FAR][16]; /* "far/f0" and so on */
+
 static void write_near_and_far(struct scene *scene)
 {
 	static char noise[3 * CHUNK];
@@ -474,10 +476,10 @@ static void write_near_and_far(struct scene *scene)
 	(void) pxar_writer_name(w, "far");
 	pxar_writer_entry(w, S_IFDIR | 0755);
 	for (unsigned i = 0; i < N_FAR; i++) {
-		(void) snprintf(name, sizeof name, "f%u", i);
+		(void) snprintf(far_paths[i], sizeof far_paths[i], "far/f%u", i);
 		for (size_t k = 0; k < sizeof noise; k++)
 			noise[k] = (char)(k * i >> 4);
-		(void) pxar_writer_file(w, name, 0644, noise, sizeof noise);
+		(void) pxar_writer_file(w, strchr(far_paths[i], '/') + 1, 0644, noise, sizeof noise);
 	}
 	pxar_writer_end_directory(w);
 	pxar_writer_end_directory(w);
@@ -521,12 +523,8 @@ static bool is_there_now(const char *top, const void *arg)
 /* One for each of them but the first, which is in a chunk with its directory. */
 static void start_all(const struct scene *scene, bool (*look)(const char *top, const void *arg), pid_t visitors[N_FAR])
 {
-	for (unsigned i = 1; i < N_FAR; i++) {
-		char *name = NULL;
-		assert_true(asprintf(&name, "far/f%u", i) > 0);
-		visitors[i] = visitor_start(look, scene->m.top, name);
-		free(name);
-	}
+	for (unsigned i = 1; i < N_FAR; i++)
+		visitors[i] = visitor_start(look, scene->m.top, far_paths[i]);
 }
 
 /* Until so many chunks are wanted. */
@@ -626,10 +624,7 @@ static void who_is_killed_is_answered_at_once(void **state)
 	memory_source_hold(&scene.meta);
 	int64_t begin = now_ns();
 	for (unsigned i = 0; i < N; i++) {
-		char *name = NULL;
-		assert_true(asprintf(&name, "far/f%u", 5 * (i + 1)) > 0);
-		pid_t visitor = visitor_start(waits, scene.m.top, name);
-		free(name);
+		pid_t visitor = visitor_start(waits, scene.m.top, far_paths[5 * (i + 1)]);
 		await_held(&scene, i + 1);
 		assert_int_equal(kill(visitor, SIGKILL), 0);
 		assert_false(visitor_wait(visitor));

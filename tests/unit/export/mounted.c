@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "unit.h"
@@ -29,10 +30,114 @@ static void skip_unless_root_has_fuse(void)
 	skip();
 }
 
+/* -- visitors -------------------------------------------------------------------------------- */
+
+bool must(bool condition, const char *what)
+{
+	if (!condition)
+		print_message("not so: %s (errno %d)\n", what, errno);
+	return condition;
+}
+
+/*
+ * A process with threads cannot have children that allocate: AddressSanitizer keeps the locks that other threads held.
+ * They are the usher's, which has never had a thread, nor the connection to the kernel.
+ */
+static struct usher {
+	pid_t pid; /* 0 = none */
+	int fd;
+} usher;
+
+struct errand {
+	bool (*look)(const char *top, const void *arg);
+	const void *arg;
+	char top[64];
+	pid_t await; /* 0 = start one */
+};
+
+static int do_errand(const struct errand *errand)
+{
+	int status = -1;
+	if (errand->await)
+		return waitpid(errand->await, &status, 0) < 0 ? -1 : status;
+	pid_t child = fork();
+	if (child != 0)
+		return child;
+	(void) alarm(VISIT_S);
+	bool is_good = errand->look(errand->top, errand->arg);
+	(void) fflush(stdout);
+	_exit(is_good ? 0 : 1);
+}
+
+static void usher_run(int fd)
+{
+	struct errand errand;
+	while (recv(fd, &errand, sizeof errand, 0) == sizeof errand) {
+		int answer = do_errand(&errand);
+		(void) send(fd, &answer, sizeof answer, MSG_NOSIGNAL);
+	}
+}
+
+static void usher_begin(void)
+{
+	int ends[2];
+	if (usher.pid)
+		return;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+	(void) fflush(stdout);
+	usher = (struct usher){ .pid = fork(), .fd = ends[0] };
+	assert_true(usher.pid >= 0);
+	if (usher.pid == 0) {
+		(void) close(ends[0]);
+		usher_run(ends[1]);
+		_exit(0);
+	}
+	(void) close(ends[1]);
+}
+
+static void usher_end(void)
+{
+	if (!usher.pid)
+		return;
+	(void) close(usher.fd);
+	(void) waitpid(usher.pid, NULL, 0);
+	usher.pid = 0;
+}
+
+static int usher_ask(const struct errand *errand)
+{
+	int answer = -1;
+	assert_int_equal(send(usher.fd, errand, sizeof *errand, MSG_NOSIGNAL), sizeof *errand);
+	assert_int_equal(recv(usher.fd, &answer, sizeof answer, 0), sizeof answer);
+	return answer;
+}
+
+pid_t visitor_start(bool (*look)(const char *top, const void *arg), const char *top, const void *arg)
+{
+	struct errand errand = { .look = look, .arg = arg };
+	(void) snprintf(errand.top, sizeof errand.top, "%s", top);
+	pid_t child = usher_ask(&errand);
+	assert_true(child > 0);
+	return child;
+}
+
+bool visitor_wait(pid_t visitor)
+{
+	return usher_ask(&(struct errand){ .await = visitor }) == 0;
+}
+
+bool visit(bool (*look)(const char *top, const void *arg), const char *top, const void *arg)
+{
+	return visitor_wait(visitor_start(look, top, arg));
+}
+
+/* -- a mount --------------------------------------------------------------------------------- */
+
 void mounted_begin(struct mounted *m, struct tree *tree, int64_t timeout_ms)
 {
 	struct err err = ERR_NONE;
 	skip_unless_root_has_fuse();
+	usher_begin();
 	*m = (struct mounted){ .top = "/tmp/pbsmap-unit-XXXXXX" };
 	assert_non_null(mkdtemp(m->top));
 	int r = fuse_mount_on_path(m->top, "pbsmap:unit", "allow_other", &m->mount, &err);
@@ -67,6 +172,7 @@ void mounted_await_end(struct mounted *m)
 
 int mounted_clean(void **state)
 {
+	usher_end();
 	if (left[0]) {
 		(void) fuse_path_unmount(left, true, NULL);
 		(void) rmdir(left);
@@ -111,6 +217,7 @@ void scene_begin(struct scene *scene, int64_t timeout_ms)
 	const struct stream_limits limits = { .cache_size = 64 << 20, .typical_chunk = CHUNK };
 	struct err err = ERR_NONE;
 	skip_unless_root_has_fuse();
+	usher_begin();
 	assert_int_equal(stream_shared_new(&limits, &scene->shared, NULL), 0);
 	scene->stream = open_stream(scene, &scene->meta, &scene->s.w.meta);
 	struct tree_options options = { .meta = input_of_stream(scene->stream), .is_split = scene->s.w.is_split };
@@ -141,48 +248,4 @@ void scene_end(struct scene *scene)
 	}
 	stream_shared_free(scene->shared);
 	pxar_writer_deinit(&scene->s.w);
-}
-
-/* -- visitors -------------------------------------------------------------------------------- */
-
-bool must(bool condition, const char *what)
-{
-	if (!condition)
-		print_message("not so: %s (errno %d)\n", what, errno);
-	return condition;
-}
-
-/* Pipes of the test are needed, the connection must not be held by more than who serves it. */
-static void close_connection(void)
-{
-	for (int fd = 3; fd < 64; fd++) {
-		char path[32], target[32] = "";
-		(void) snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-		if (readlink(path, target, sizeof target - 1) > 0 && strcmp(target, "/dev/fuse") == 0)
-			(void) close(fd);
-	}
-}
-
-pid_t visitor_start(bool (*look)(const char *top, const void *arg), const char *top, const void *arg)
-{
-	pid_t child = fork();
-	assert_true(child >= 0);
-	if (child == 0) {
-		close_connection();
-		(void) alarm(VISIT_S);
-		_exit(look(top, arg) ? 0 : 1);
-	}
-	return child;
-}
-
-bool visitor_wait(pid_t visitor)
-{
-	int status;
-	assert_int_equal(waitpid(visitor, &status, 0), visitor);
-	return status == 0;
-}
-
-bool visit(bool (*look)(const char *top, const void *arg), const char *top, const void *arg)
-{
-	return visitor_wait(visitor_start(look, top, arg));
 }

@@ -32,7 +32,7 @@ void mounted_end_lazily(struct mounted *m);
 
 /* Somebody has unmounted it. */
 void mounted_await_end(struct mounted *m);
-/* Of a test that failed; nothing else is left. */
+/* After each test: of one that failed, too, nothing is left. */
 int mounted_clean(void **state);
 
 /* An archive in chunks of 4 KiB, from a source that does as it is told. */
@@ -51,7 +51,10 @@ void scene_begin(struct scene *scene, int64_t timeout_ms);
 void scene_shut_down(struct scene *scene);
 void scene_end(struct scene *scene);
 
-/* Another process, which ends with what @look returns; killed when it takes too long. */
+/*
+ * Another process, which ends with what @look returns; killed when it takes too long.  It sees what this one had in memory
+ * when the test first mounted something: @arg is from before that.
+ */
 pid_t visitor_start(bool (*look)(const char *top, const void *arg), const char *top, const void *arg);
 bool visitor_wait(pid_t visitor);
 bool visit(bool (*look)(const char *top, const void *arg), const char *top, const void *arg);
