@@ -10,6 +10,7 @@
 #define CONNECT_MS   10000 /* name, TCP, proxy and TLS; a server gives up a handshake after as long */
 #define KEEP_IDLE_S  120   /* as the server's own end has it */
 #define KEEP_PROBE_S 15
+#define HEAD_MAX     (64u << 10) /* bytes of the headers of an answer, its trailers too: the library keeps all */
 
 /* Offers no protocol names: a backup server has none, and a proxy in front of one could choose wrong. */
 static CURLcode prepare_tls(CURL *easy, void *ssl_ctx, void *user)
@@ -26,6 +27,15 @@ static CURLcode prepare_tunnel(CURL *easy, void *ssl_ctx, void *user)
 {
 	tls_read_ahead(ssl_ctx);
 	return prepare_tls(easy, ssl_ctx, user);
+}
+
+/* A short count makes curl fail with CURLE_WRITE_ERROR. */
+static size_t take_header(char *line, size_t size, size_t n, void *user)
+{
+	struct link *link = user;
+	size_t len = size * n;
+	link->head_len += len;
+	return link->head_len <= HEAD_MAX ? len : 0;
 }
 
 CURL *link_handle(struct link *link, enum link_use use)
@@ -66,6 +76,10 @@ CURL *link_handle(struct link *link, enum link_use use)
 				     use == LINK_TUNNEL ? prepare_tunnel : prepare_tls);
 	if (r == CURLE_OK)
 		r = curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, link);
+	if (r == CURLE_OK)
+		r = curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
+	if (r == CURLE_OK)
+		r = curl_easy_setopt(easy, CURLOPT_HEADERDATA, link);
 	if (r == CURLE_OK)
 		r = curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, link->words);
 	if (r == CURLE_OK)
@@ -177,6 +191,7 @@ static int run(struct link *link, CURLM *multi, CURL *easy, struct deadline unti
 int link_perform(struct link *link, CURLM *multi, CURL *easy, struct deadline until, struct err *err)
 {
 	link->words[0] = '\0';
+	link->head_len = 0;
 	link->check.verdict = TLS_NOT_SEEN;
 	if (curl_multi_add_handle(multi, easy) != CURLM_OK)
 		return err_set(err, -ENOMEM, "no memory for the connection to %s", link->host);

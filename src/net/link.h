@@ -17,6 +17,7 @@ struct link {
 	uint16_t port;
 	int stop_fd;	  /* readable: give up, -ECANCELED; -EBADF = none; lent */
 	struct tls_check check; /* of the last handshake */
+	size_t head_len;	/* bytes of the headers that came so far */
 	char words[CURL_ERROR_SIZE]; /* of the library, about the last failure */
 };
 

@@ -11,8 +11,9 @@
 #include "util/bytes.h"
 
 /*
- * What the server answers is in what it is asked for: /STATUS/N is N bytes with that status, /echo the request as
- * it came; with "?close" it closes the connection afterwards.
+ * What the server answers is in what it is asked for: /STATUS/N is N bytes with that status, /headers/N and /trailers/N
+ * nothing, with N bytes of lines before or behind it, /echo the request as it came; with "?close" it closes the
+ * connection afterwards.
  */
 static bool send_echo(struct tls_conn *conn, const char *request)
 {
@@ -38,6 +39,23 @@ static bool send_bytes(struct tls_conn *conn, int status, size_t n)
 	return is_good && tls_conn_write(conn, "0\r\n\r\n", 5);
 }
 
+static bool send_lines(struct tls_conn *conn, size_t n)
+{
+	static const char line[] = "x-line: a header\r\n";
+	for (size_t have = 0; have < n; have += sizeof line - 1)
+		if (!tls_conn_write(conn, line, sizeof line - 1))
+			return false;
+	return true;
+}
+
+static bool send_headers(struct tls_conn *conn, size_t n_headers, size_t n_trailers)
+{
+	static const char start[] = "HTTP/1.1 200 x\r\ntransfer-encoding: chunked\r\n", body[] = "\r\n0\r\n";
+	return tls_conn_write(conn, start, sizeof start - 1) && send_lines(conn, n_headers) &&
+	       tls_conn_write(conn, body, sizeof body - 1) && send_lines(conn, n_trailers) &&
+	       tls_conn_write(conn, "\r\n", 2);
+}
+
 static void serve(struct tls_conn *conn)
 {
 	char request[4000];
@@ -47,6 +65,10 @@ static void serve(struct tls_conn *conn)
 		size_t n = 0;
 		if (sscanf(request, "%*s /%d/%zu", &status, &n) == 2)
 			is_good = send_bytes(conn, status, n);
+		else if (sscanf(request, "%*s /headers/%zu", &n) == 1)
+			is_good = send_headers(conn, n, 0);
+		else if (sscanf(request, "%*s /trailers/%zu", &n) == 1)
+			is_good = send_headers(conn, 0, n);
 		else
 			is_good = send_echo(conn, request);
 		if (strstr(request, "?close"))
@@ -165,6 +187,29 @@ static void takes_no_more_than_it_wants(void **state)
 	end(&s);
 }
 
+static void takes_no_more_headers_than_it_wants(void **state)
+{
+	static const struct {
+		const char *target;
+		int code;
+	} rows[] = {
+		{ "/headers/60000", 0 }, { "/headers/70000", -EPROTO },
+		{ "/trailers/60000", 0 }, { "/trailers/70000", -EPROTO }, { "/trailers/9999999999", -EPROTO },
+	};
+	struct scene s;
+	begin(&s);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct http_answer answer = HTTP_ANSWER_EMPTY;
+		struct err err = ERR_NONE;
+		int r = call(&s, rows[i].target, 100, &answer, &err);
+		if (r != rows[i].code)
+			fail_msg("%s: %d: %s", rows[i].target, r, err.msg);
+		assert_true(r == 0 || strstr(err.msg, "answers more than it may"));
+		http_answer_deinit(&answer);
+	}
+	end(&s);
+}
+
 static void connects_again_where_the_server_closed(void **state)
 {
 	struct scene s;
@@ -186,6 +231,7 @@ int main(void)
 		TEST(asks_in_so_many_words),
 		TEST(gives_any_status_and_follows_nothing),
 		TEST(takes_no_more_than_it_wants),
+		TEST(takes_no_more_headers_than_it_wants),
 		TEST(connects_again_where_the_server_closed),
 	};
 	return cmocka_run_group_tests(tests, scratch_begin, scratch_end);
