@@ -248,6 +248,7 @@ int pbs_login_open(const struct repository_options *options, const struct pbs_re
 		r = choose_fingerprint(login, &pbs, err);
 	if (r < 0)
 		return r;
+	pbs.guide.is_typed = !login->has_password && !login->options.never_asks && prompt_has_terminal();
 	if (!login->has_password)
 		load_ticket(login, &pbs.take_ticket);
 	(void) STEAL(login); /* the source's from here on */

@@ -80,6 +80,13 @@ static int ask(int tty, const struct termios *before, const char *question, enum
 	return err_set(err, -EINTR, "interrupted");
 }
 
+bool prompt_has_terminal(void)
+{
+	struct termios ignored;
+	CLEANUP(closep) int tty = open_terminal(&ignored);
+	return tty >= 0;
+}
+
 int prompt_password(const char *question, struct secret *ret, struct err *err)
 {
 	struct termios before;

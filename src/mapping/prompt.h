@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <stdbool.h>
+
 #include "util/err.h"
 #include "util/secret.h"
 
@@ -10,6 +12,9 @@
  *
  * Errors: -EINTR Ctrl-C, which all it would have reached get as SIGINT; -EIO the terminal hung up
  */
+
+/* Is there somebody to be asked? */
+bool prompt_has_terminal(void);
 
 /* A star is shown for each byte.  1 = typed, 0 = there is no terminal. */
 int prompt_password(const char *question, struct secret *ret, struct err *err) MUST_CHECK;

@@ -19,6 +19,7 @@ void pbs_ticket_deinit(struct pbs_ticket *ticket);
 struct pbs_guide {
 	/* A password, or the secret of an API token.  -EACCES there is none to be had; -EINTR */
 	int (*password)(void *user, struct secret *ret, struct err *err);
+	bool is_typed; /* password() asks a person, who is not asked for the sake of a server nobody knows */
 	/* Nothing vouches for this certificate: 0 = the user does; -EACCES */
 	int (*unknown_certificate)(void *user, const uint8_t fingerprint[static DIGEST_SIZE],
 				   struct err *err);

@@ -83,7 +83,8 @@ struct link pbs_server_link(const struct pbs_server *server)
 	};
 }
 
-bool pbs_server_ask_trust(struct pbs_server *server, const struct link *link, int *r, struct err *err)
+/* @link failed with @r: true = the user vouches for the certificate now, it is worth another try. */
+static bool ask_trust(struct pbs_server *server, const struct link *link, int *r, struct err *err)
 {
 	const struct pbs_guide *guide = &server->guide;
 	enum tls_verdict verdict = link->check.verdict;
@@ -96,6 +97,15 @@ bool pbs_server_ask_trust(struct pbs_server *server, const struct link *link, in
 	server->trust.is_known = true;
 	memcpy(server->trust.fingerprint, link->check.seen, DIGEST_SIZE);
 	return true;
+}
+
+int pbs_server_connect(struct pbs_server *server, struct link *link, struct tunnel **ret, struct err *err)
+{
+	int r;
+	do {
+		r = tunnel_open(link, deadline_in_ms(server->timeout_ms), ret, err);
+	} while (ask_trust(server, link, &r, err));
+	return r;
 }
 
 /* -- log-in ---------------------------------------------------------------------------------- */
@@ -173,10 +183,23 @@ static int choose_password(struct pbs_server *server, struct secret *ret, struct
 		       server->repository.auth_id);
 }
 
-static int ask_password(struct pbs_server *server, struct err *err)
+/* Is it there, and is it the right one?  No connection is kept open while somebody types. */
+static int look_at_certificate(struct pbs_server *server, struct link *link, struct err *err)
+{
+	struct tunnel *tunnel = NULL;
+	if (link->check.verdict == TLS_TRUSTED)
+		return 0;
+	int r = pbs_server_connect(server, link, &tunnel, err);
+	tunnel_close(tunnel);
+	return r;
+}
+
+static int ask_password(struct pbs_server *server, struct link *link, struct err *err)
 {
 	struct secret secret = SECRET_EMPTY;
-	int r = server->guide.password(server->guide.user, &secret, err);
+	int r = server->guide.is_typed ? look_at_certificate(server, link, err) : 0;
+	if (r == 0)
+		r = server->guide.password(server->guide.user, &secret, err);
 	if (r < 0)
 		return r;
 	HOLD(&server->lock);
@@ -208,7 +231,7 @@ static int log_in_with(struct pbs_server *server, struct link *link, struct http
 		return r;
 	do {
 		r = post_login(server, http, &password, &ticket, err);
-	} while (pbs_server_ask_trust(server, link, &r, err));
+	} while (ask_trust(server, link, &r, err));
 	if (r == 0)
 		use_ticket(server, &ticket);
 	return r;
@@ -228,14 +251,14 @@ static int log_in(struct pbs_server *server, struct link *link, struct http *htt
 		has_ticket = ticket_age(&server->ticket) < TICKET_GOOD_S;
 	}
 	if (!has_secret(server) && !has_ticket && server->has_guide) {
-		int r = ask_password(server, err);
+		int r = ask_password(server, link, err);
 		if (r < 0)
 			return r;
 	}
 	int r = log_in_with(server, link, http, err);
 	/* The ticket of an earlier command may be void, whatever its age. */
 	if (r == -EACCES && link->check.verdict == TLS_TRUSTED && server->has_guide && !has_secret(server)) {
-		r = ask_password(server, err);
+		r = ask_password(server, link, err);
 		if (r == 0)
 			r = log_in_with(server, link, http, err);
 	}
@@ -254,10 +277,10 @@ int pbs_server_renew(struct pbs_server *server, struct link *link, struct err *e
 
 /* -- who asks -------------------------------------------------------------------------------- */
 
-static int token_credential(struct pbs_server *server, struct secret *ret, struct err *err)
+static int token_credential(struct pbs_server *server, struct link *link, struct secret *ret, struct err *err)
 {
 	if (!has_secret(server) && server->has_guide) {
-		int r = ask_password(server, err);
+		int r = ask_password(server, link, err);
 		if (r < 0)
 			return r;
 	}
@@ -279,7 +302,7 @@ static int ticket_credential(struct pbs_server *server, struct secret *ret, stru
 int pbs_server_credential(struct pbs_server *server, struct link *link, struct secret *ret, struct err *err)
 {
 	if (server->repository.is_token)
-		return token_credential(server, ret, err);
+		return token_credential(server, link, ret, err);
 	int r = ticket_credential(server, ret, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
@@ -336,7 +359,7 @@ static int get_once(struct pbs_server *server, const char *target, size_t max_le
 	};
 	do {
 		r = http_call(server->http, &request, ret, err);
-	} while (pbs_server_ask_trust(server, &server->link, &r, err));
+	} while (ask_trust(server, &server->link, &r, err));
 	return r;
 }
 

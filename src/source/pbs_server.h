@@ -5,6 +5,7 @@
 
 #include "net/http.h"
 #include "net/link.h"
+#include "net/tunnel.h"
 #include "source/pbs.h"
 
 /*
@@ -43,8 +44,8 @@ void pbs_server_end_set_up(struct pbs_server *server);
 /* A link of the caller's own. */
 struct link pbs_server_link(const struct pbs_server *server);
 
-/* @link failed with @r: true = the user vouches for the certificate now, it is worth another try. */
-bool pbs_server_ask_trust(struct pbs_server *server, const struct link *link, int *r, struct err *err);
+/* tunnel_open(); during set-up the user is asked once about a certificate nothing vouches for. */
+int pbs_server_connect(struct pbs_server *server, struct link *link, struct tunnel **ret, struct err *err) MUST_CHECK;
 
 /**
  * pbs_server_credential - the header line that says who asks

@@ -250,10 +250,10 @@ static int become_reader(struct pbs_session *session, struct upgrade_answer *ans
 	CLEANUP(secret_deinit) struct secret credential = SECRET_EMPTY;
 	CLEANUP(secret_deinit) struct secret request = SECRET_EMPTY;
 	int r = pbs_server_credential(server, &session->link, &credential, err);
-	/* From here: a user may have looked for the password for long. */
-	struct deadline until = deadline_in_ms(server->timeout_ms);
 	if (r == 0)
-		r = tunnel_open(&session->link, until, &session->tunnel, err);
+		r = pbs_server_connect(server, &session->link, &session->tunnel, err);
+	/* From here: a user may have thought about the certificate for long. */
+	struct deadline until = deadline_in_ms(server->timeout_ms);
 	if (r == 0)
 		r = upgrade_request_format(&server->repository, reader->ns, &reader->snapshot, &credential,
 					   &request, err);
@@ -304,9 +304,8 @@ int pbs_session_open(struct pbs_session *session, struct err *err)
 	do {
 		answer = UPGRADE_ANSWER_NONE;
 		r = become_reader(session, &answer, err);
-	} while (pbs_server_ask_trust(reader->server, &session->link, &r, err) ||
-		 (answer.status == 401 && !has_new_ticket &&
-		  (has_new_ticket = pbs_server_drop_ticket(reader->server))));
+	} while (answer.status == 401 && !has_new_ticket &&
+		 (has_new_ticket = pbs_server_drop_ticket(reader->server)));
 	for (size_t i = 0; r == 0 && i < reader->n_indexes; i++)
 		r = open_index(session, &reader->indexes[i], err);
 	if (r < 0)

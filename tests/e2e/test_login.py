@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who one is to a backup server, and whether it is the right one: from the environment, files and the terminal."""
 import os
+import socket
 
 import pytest
 
 from golden import SETS
-from harness import MIB, PBSMAP, REFUSED, sha256_of, with_terminal
+from harness import FAILED, MIB, PBSMAP, REFUSED, sha256_of, with_terminal
 from pbsd import PASSWORD, USER, Pbsd
 
 SNAPSHOT, ARCHIVE = "vm/100/2024-06-03T00:00:00Z", "drive-scsi1.img"
 CERTIFICATE, PROMPT = "continue connecting? (y/n): ", f'Password for "{USER}": '
-# The password first: a connection is not kept open while somebody types.
-BOTH = [(PROMPT, PASSWORD + "\r"), (CERTIFICATE, "y\r")]
+# The certificate first: nobody types a password for a server that is not the right one.
+BOTH = [(CERTIFICATE, "y\r"), (PROMPT, PASSWORD + "\r")]
 SECRET = "s3 cr?t"
 
 
@@ -108,11 +109,24 @@ def test_a_ticket_that_is_void_is_asked_for_again(s, pbs, at, runtime):
     assert SNAPSHOT in s.pbsmap("snapshots", *at, start_new_session=True).out
 
 
-def test_no_is_no_and_nothing_is_remembered(s, pbs, at):
-    s.env["PBS_PASSWORD"] = PASSWORD
-    status, out, shown = talk(s, "snapshots", *at, answers=[(CERTIFICATE, "n\r")])
+@pytest.mark.parametrize("env", [{}, {"PBS_PASSWORD": PASSWORD}], ids=["no password", "password"])
+@pytest.mark.parametrize("command", [["snapshots"], ["map", SNAPSHOT, ARCHIVE]], ids=["snapshots", "map"])
+def test_no_is_no_and_nothing_is_remembered(s, pbs, at, command, env):
+    s.env.update(env)
+    status, out, shown = talk(s, *command, *at, answers=[(CERTIFICATE, "n\r")])
     assert (status, out) == (REFUSED, "") and PROMPT not in shown, shown
+    assert shown.count(CERTIFICATE) == 1
     assert not os.path.exists(s.path("home", ".config", "proxmox-backup", "fingerprints"))
+
+
+def test_nobody_types_a_password_for_a_server_that_is_not_there_or_another_one(s, pbs, at):
+    with socket.socket() as bound:  # and not listening
+        bound.bind(("127.0.0.1", 0))
+        nobody = f"{USER}@127.0.0.1:{bound.getsockname()[1]}:store"
+        status, out, shown = talk(s, "snapshots", "--repository", nobody, answers=[])
+    assert (status, out) == (FAILED, "") and "refused" in shown and PROMPT not in shown, shown
+    status, out, shown = talk(s, "snapshots", *at, "--fingerprint", "00:" * 31 + "00", answers=[])
+    assert (status, out) == (REFUSED, "") and pbs.fingerprint in shown and PROMPT not in shown, shown
 
 
 def test_a_certificate_that_changed_is_refused_without_a_question(s, pbs, at):

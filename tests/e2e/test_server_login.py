@@ -76,7 +76,7 @@ def test_a_token_is_never_asked_for(s, pbs, config):
 def test_a_map_asks_before_it_goes_to_the_background(s, config, pbs):
     command = [PBSMAP, "map", "--via", "file", "--repository", pbs.repository("store"), SNAPSHOT, "drive-scsi1.img",
                s.path("image")]
-    status, out, shown = on_terminal(s, pbs, config, [(ASK_PASSWORD, PASSWORD + "\r"), (ASK_TRUST, "y\r")], command)
+    status, out, shown = on_terminal(s, pbs, config, [(ASK_TRUST, "y\r"), (ASK_PASSWORD, PASSWORD + "\r")], command)
     assert (status, out) == (0, s.path("image") + "\n"), shown
     assert pbs.counters()["logins"] == 1
     s.pbsmap("unmap", s.path("image"))
