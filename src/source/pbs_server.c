@@ -83,6 +83,12 @@ struct link pbs_server_link(const struct pbs_server *server)
 	};
 }
 
+static void remember(struct pbs_server *server, const struct link *link)
+{
+	server->trust.is_known = true;
+	memcpy(server->trust.fingerprint, link->check.seen, DIGEST_SIZE);
+}
+
 /* @link failed with @r: true = the user vouches for the certificate now, it is worth another try. */
 static bool ask_trust(struct pbs_server *server, const struct link *link, int *r, struct err *err)
 {
@@ -94,8 +100,7 @@ static bool ask_trust(struct pbs_server *server, const struct link *link, int *r
 	*r = guide->unknown_certificate(guide->user, link->check.seen, err);
 	if (*r < 0)
 		return false;
-	server->trust.is_known = true;
-	memcpy(server->trust.fingerprint, link->check.seen, DIGEST_SIZE);
+	remember(server, link);
 	return true;
 }
 
@@ -105,6 +110,9 @@ int pbs_server_connect(struct pbs_server *server, struct link *link, struct tunn
 	do {
 		r = tunnel_open(link, deadline_in_ms(server->timeout_ms), ret, err);
 	} while (ask_trust(server, link, &r, err));
+	/* Without rights, what vouches for it may be out of reach: a user's own list of authorities. */
+	if (r == 0 && server->has_guide && !server->trust.is_pinned && link->check.verdict == TLS_TRUSTED)
+		remember(server, link);
 	return r;
 }
 
