@@ -3,8 +3,22 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "util/bytes.h"
+
+/*
+ * Libraries that are given a secret keep copies of it, so of a process that has one there is no core dump.  With a limit
+ * of 0 one would go into a pipe still, where core_pattern names a program; the kernel takes 1 as "nowhere".
+ */
+static void forbid_core_dumps(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_CORE, &limit) < 0 || (limit.rlim_cur <= 1 && limit.rlim_max <= 1))
+		return;
+	limit.rlim_cur = limit.rlim_max = 1;
+	(void) setrlimit(RLIMIT_CORE, &limit);
+}
 
 int secret_init(struct secret *s, size_t len, struct err *err)
 {
@@ -13,6 +27,7 @@ int secret_init(struct secret *s, size_t len, struct err *err)
 	void *map = mmap(NULL, map_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (map == MAP_FAILED)
 		return err_set(err, -ENOMEM, "no memory for a secret");
+	forbid_core_dumps();
 	/* Both are the best that can be done, not conditions: RLIMIT_MEMLOCK may be 0. */
 	(void) mlock(map, map_len);
 	(void) madvise(map, map_len, MADV_DONTDUMP);

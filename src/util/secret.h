@@ -9,7 +9,7 @@
 
 /*
  * Bytes nobody else may see: in pages of their own, locked in memory where the limit allows,
- * left out of core dumps, wiped by the destructor.  @data has a NUL behind @len.
+ * wiped by the destructor.  @data has a NUL behind @len.  Of a process that ever had one there is no core dump.
  */
 struct secret {
 	uint8_t *data;
