@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "crypto/crypt_key.h"
 #include "util/cleanup.h"
@@ -107,13 +108,25 @@ static int refused_certificate(struct link *link, struct err *err)
 	}
 }
 
+/* curl does not tell which of them it tried; NO_PROXY may say that it was not the proxy. */
+static const char *or_proxy(void)
+{
+	static const char *const names[] = { "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY" };
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		const char *value = getenv(names[i]);
+		if (value && *value)
+			return ", or to the proxy that the environment names";
+	}
+	return "";
+}
+
 static int not_connected(struct link *link, CURL *easy, struct err *err)
 {
 	long code = 0;
 	(void) curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &code);
 	if (code <= 0)
 		code = ECONNREFUSED;
-	return err_errno(err, -(int)code, "cannot connect to %s:%u", link->host, (unsigned)link->port);
+	return err_errno(err, -(int)code, "cannot connect to %s:%u%s", link->host, (unsigned)link->port, or_proxy());
 }
 
 static int failure(struct link *link, CURL *easy, CURLcode code, struct err *err)

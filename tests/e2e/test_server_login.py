@@ -292,6 +292,16 @@ def test_a_proxy_with_a_password_keeps_it_to_itself(s, pbs, proxy):
     assert "proxy-secret" not in result.err
 
 
+def test_a_proxy_that_is_not_there_is_spoken_of(s, pbs):
+    with socket.socket() as bound:  # and not listening
+        bound.bind(("127.0.0.1", 0))
+        env = {**pbs.env(), "ALL_PROXY": f"me:proxy-secret@127.0.0.1:{bound.getsockname()[1]}"}
+        result = s.run(*snapshots(pbs), env=env, check=False)
+        assert result.status == FAILED and "proxy" in result.err and "refused" in result.err, result
+        assert "proxy-secret" not in result.err
+        assert SNAPSHOT in s.run(*snapshots(pbs), env={**env, "NO_PROXY": "127.0.0.1"}).out
+
+
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 403 Forbidden\r\n\r\n", b"SSH-2.0-x\r\n", b"",
                                     b"HTTP/1.1 200 OK\r\n\r\nhm"])
 def test_a_proxy_that_is_none(s, pbs, proxy, answer):
