@@ -86,29 +86,46 @@ static void path_of(const struct made *made, char *ret, size_t len)
 }
 
 /* (uid_t)-1 is nobody's: to chown() it says "as it is", which would be an owner the archive does not name. */
-static int change_owner(const struct made *made, uid_t uid, gid_t gid)
+static bool is_no_owner(const struct node *node)
 {
-	if (uid == (uid_t)-1 || gid == (gid_t)-1) {
-		errno = EINVAL;
-		return -1;
-	}
-	return made->fd >= 0 ? fchown(made->fd, uid, gid)
-			     : fchownat(made->dir_fd, made->name, uid, gid, AT_SYMLINK_NOFOLLOW);
+	return node->uid == (uid_t)-1 || node->gid == (gid_t)-1;
+}
+
+static int change_owner(const struct made *made, const struct node *node)
+{
+	if (is_no_owner(node))
+		return -EINVAL;
+	int r = made->fd >= 0 ? fchown(made->fd, node->uid, node->gid)
+			      : fchownat(made->dir_fd, made->name, node->uid, node->gid, AT_SYMLINK_NOFOLLOW);
+	return r < 0 ? -errno : 0;
+}
+
+/* Root may, but a file system may know no owners (FAT), keep them to itself (NFS), or a container have others. */
+static bool is_of_place(int r)
+{
+	return r == -EPERM || r == -EINVAL || r == -EACCES || r == -EOPNOTSUPP || r == -ENOSYS;
+}
+
+static void warn_of_owner(struct unpack_dir *dir, const struct node *node, int r)
+{
+	char text[128] = "owners are not restored: that takes root";
+	if (dir->is_root)
+		(void) snprintf(text, sizeof text, "some owners are not restored, as %u:%u: %s", node->uid, node->gid,
+				strerror(-r));
+	unpack_warn(&dir->unpacker, UNPACK_NO_OWNERS, text);
 }
 
 /* *ret_is_ours: the owner stays whoever runs this: no bits that lend somebody's rights then. */
 static int set_owner(struct unpack_dir *dir, const struct made *made, const struct node *node,
 		     bool *ret_is_ours, struct err *err)
 {
-	*ret_is_ours = false;
-	if (change_owner(made, node->uid, node->gid) == 0)
+	int r = change_owner(made, node);
+	*ret_is_ours = r < 0;
+	if (r == 0)
 		return 0;
-	if (errno != EPERM && errno != EINVAL)
-		return err_errno(err, -errno, "cannot set the owner");
-	if (dir->is_root)
-		return err_errno(err, -errno, "cannot set the owner %u:%u", node->uid, node->gid);
-	*ret_is_ours = true;
-	unpack_warn(&dir->unpacker, UNPACK_NO_OWNERS, "owners are not restored: that takes root");
+	if (!is_of_place(r) || (dir->is_root && is_no_owner(node)))
+		return err_errno(err, r, "cannot set the owner %u:%u", node->uid, node->gid);
+	warn_of_owner(dir, node, r);
 	return 0;
 }
 
@@ -122,8 +139,8 @@ static int set_xattr(struct unpack_dir *dir, const struct made *made, const stru
 	if (r == 0)
 		return 0;
 	r = -errno;
-	bool is_of_place = r == -EPERM || r == -EOPNOTSUPP || r == -EACCES || r == -ENOSPC || r == -E2BIG || r == -ERANGE;
-	if (!is_of_place)
+	bool has_no_place = r == -EPERM || r == -EOPNOTSUPP || r == -EACCES || r == -ENOSPC || r == -E2BIG || r == -ERANGE;
+	if (!has_no_place)
 		return err_errno(err, r, "cannot set the attribute %s", xattr->name);
 	char text[512];
 	(void) snprintf(text, sizeof text, "some attributes are not restored, as %s: %s", xattr->name, strerror(-r));

@@ -21,6 +21,7 @@ struct scene {
 	struct strv told; /* paths that failed */
 	struct unpack_progress progress;
 	int result, failed;
+	unsigned n_warned;
 	uint8_t *broken; /* a byte of the archive that turns bad when the first file came */
 	void (*meddle)(void); /* what somebody else does then */
 };
@@ -41,6 +42,19 @@ int __wrap_close(int fd)
 	return -1;
 }
 
+/* What a file system without owners says, or a container that does not know this one; 0 = as it is. */
+static int owner_error;
+int __real_fchown(int fd, uid_t uid, gid_t gid);
+int __wrap_fchown(int fd, uid_t uid, gid_t gid);
+
+int __wrap_fchown(int fd, uid_t uid, gid_t gid)
+{
+	if (owner_error == 0)
+		return __real_fchown(fd, uid, gid);
+	errno = owner_error;
+	return -1;
+}
+
 static void tell(void *user, const char *path, const struct err *why)
 {
 	struct scene *s = user;
@@ -50,7 +64,9 @@ static void tell(void *user, const char *path, const struct err *why)
 
 static void warn(void *user, const char *text)
 {
+	struct scene *s = user;
 	assert_true(*text);
+	s->n_warned++;
 }
 
 /* Nothing of it ever goes back. */
@@ -428,6 +444,32 @@ static const uint8_t list_of_target[] = {
 	4, 0, 5, 0, 255, 255, 255, 255, 16, 0, 5, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255,
 };
 
+/* Not even root can give them there: better the data than nothing, said once, and without the rights it lends. */
+static void unpacks_where_there_are_no_owners(void **state)
+{
+	static const int errors[] = { EPERM, EINVAL, EOPNOTSUPP };
+	for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
+		struct scene s = { .result = -1 };
+		struct stat st;
+		sample_begin_empty(&s.sample, false);
+		s.sample.w.uid = s.sample.w.gid = 1000;
+		(void) pxar_writer_file(&s.sample.w, "lends", 06755, "x", 1);
+		(void) pxar_writer_file(&s.sample.w, "private", 0600, "y", 1);
+		sample_finish(&s.sample);
+		assert_int_equal(scratch_begin(state), 0);
+		owner_error = errors[i];
+		unpack_here(&s, NULL, 0);
+		owner_error = 0;
+		assert_int_equal(s.result, 0);
+		assert_int_equal(s.n_warned, 1);
+		assert_int_equal(lstat("out/lends", &st), 0);
+		assert_int_equal(st.st_mode, S_IFREG | 0755);
+		expect_text("out/private", "y");
+		assert_int_equal(scratch_end(state), 0);
+		end(&s);
+	}
+}
+
 static void inherits_no_list_of_the_directory_it_comes_into(void **state)
 {
 	static const struct {
@@ -646,6 +688,7 @@ int main(void)
 		CASE(leaves_out_what_is_damaged),
 		TEST(leaves_a_directory_whose_attributes_are_damaged_by_then),
 		TEST(gives_no_owner_that_cannot_be),
+		TEST(unpacks_where_there_are_no_owners),
 		CASE(inherits_no_list_of_the_directory_it_comes_into),
 		TEST(keeps_no_file_that_could_not_be_closed),
 		CASE(follows_no_link_out_of_the_directory),
