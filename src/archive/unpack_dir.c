@@ -148,12 +148,13 @@ static int set_xattr(struct unpack_dir *dir, const struct made *made, const stru
 	return 0;
 }
 
+/* From the end of the alphabet: "user." comes before "system.", whose lists may take the right to write. */
 static int set_xattrs(struct unpack_dir *dir, const struct made *made, const struct unpacked *what,
 		      struct err *err)
 {
 	int r = 0;
-	for (size_t i = 0; r == 0 && i < what->xattrs->n; i++)
-		r = set_xattr(dir, made, &what->xattrs->items[i], err);
+	for (size_t i = what->xattrs->n; r == 0 && i > 0; i--)
+		r = set_xattr(dir, made, &what->xattrs->items[i - 1], err);
 	return r;
 }
 
@@ -205,8 +206,8 @@ static void drop_inherited(const struct unpack_dir *dir, const struct made *made
 }
 
 /*
- * In this order: a new owner takes capabilities and some bits away, a list changes the mode, and all of it
- * the time.
+ * In this order: a new owner takes capabilities and some bits away, a mode without the right to write keeps its own
+ * owner from setting attributes, and all of it changes the time.  A list has the bits of the mode in it already.
  */
 static int finish(struct unpack_dir *dir, const struct made *made, const struct unpacked *what,
 		  struct err *err)
@@ -214,9 +215,9 @@ static int finish(struct unpack_dir *dir, const struct made *made, const struct 
 	bool is_ours = false;
 	int r = set_owner(dir, made, what->node, &is_ours, err);
 	if (r == 0)
-		r = set_mode(dir, made, what->node, is_ours, err);
-	if (r == 0)
 		r = set_xattrs(dir, made, what, err);
+	if (r == 0)
+		r = set_mode(dir, made, what->node, is_ours, err);
 	return r < 0 ? r : set_time(made, what->node, err);
 }
 

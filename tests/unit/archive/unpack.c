@@ -470,6 +470,47 @@ static void unpacks_where_there_are_no_owners(void **state)
 	}
 }
 
+/* By an ordinary user, who may not write into them once they have their mode. */
+static void gives_attributes_to_what_nobody_may_write(void **state)
+{
+	struct scene s = { .result = -1 };
+	char value[8] = "";
+	struct stat st;
+	scratch_puts("probe", "");
+	if (setxattr("probe", "user.k", "value", 5, 0) < 0) {
+		print_message("no attributes here: %s\n", strerror(errno));
+		skip();
+	}
+	sample_begin_empty(&s.sample, false);
+	struct pxar_writer *w = &s.sample.w;
+	(void) pxar_writer_name(w, "dir");
+	pxar_writer_entry(w, S_IFDIR | 0550);
+	pxar_writer_xattr(w, "user.k", "value", 5);
+	(void) pxar_writer_name(w, "file");
+	pxar_writer_entry(w, S_IFREG | 0440);
+	pxar_writer_xattr(w, "user.k", "value", 5);
+	pxar_writer_attr_id(w, PXAR_ACL_USER, 1000, 6);
+	uint64_t group = 0;
+	(void) pxar_writer_item(w, PXAR_ACL_GROUP_OBJ, &group, sizeof group);
+	pxar_writer_payload(w, "x", 1);
+	pxar_writer_end_directory(w);
+	sample_finish(&s.sample);
+	bool is_root = geteuid() == 0;
+	assert_int_equal(mkdir("out", 0700), 0);
+	assert_int_equal(chmod(".", 0711), 0);
+	assert_true(!is_root || (chown("out", 65534, 65534) == 0 && seteuid(65534) == 0));
+	unpack_here(&s, NULL, 0);
+	assert_true(!is_root || seteuid(0) == 0);
+	assert_int_equal(s.result, 0);
+	assert_int_equal(getxattr("out/dir", "user.k", value, sizeof value), 5);
+	assert_int_equal(getxattr("out/dir/file", "user.k", value, sizeof value), 5);
+	assert_int_equal(getxattr("out/dir/file", XATTR_ACL_ACCESS, NULL, 0), 4 + 5 * 8);
+	assert_int_equal(lstat("out/dir/file", &st), 0);
+	assert_int_equal(st.st_mode, S_IFREG | 0440);
+	assert_int_equal(chmod("out/dir", 0700), 0);
+	end(&s);
+}
+
 static void inherits_no_list_of_the_directory_it_comes_into(void **state)
 {
 	static const struct {
@@ -689,6 +730,7 @@ int main(void)
 		TEST(leaves_a_directory_whose_attributes_are_damaged_by_then),
 		TEST(gives_no_owner_that_cannot_be),
 		TEST(unpacks_where_there_are_no_owners),
+		CASE(gives_attributes_to_what_nobody_may_write),
 		CASE(inherits_no_list_of_the_directory_it_comes_into),
 		TEST(keeps_no_file_that_could_not_be_closed),
 		CASE(follows_no_link_out_of_the_directory),
