@@ -61,6 +61,7 @@ bool unpack_is_of_one(int r)
 	case -EACCES:
 	case -EPERM:
 	case -EINVAL:
+	case -EILSEQ: /* a name in no encoding that the file system takes */
 	case -ENAMETOOLONG:
 	case -EOPNOTSUPP:
 	case -EMLINK:

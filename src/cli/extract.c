@@ -188,6 +188,12 @@ static int check_target(const struct options *options, struct err *err)
 	return 0;
 }
 
+/* What a file system says of one file is nothing about the command line. */
+static int status_of_told(int code)
+{
+	return code == -EBADMSG ? EXIT_DAMAGED : EXIT_FAILED;
+}
+
 static void extraction_end(struct extraction *x)
 {
 	inside_close(&x->inside);
@@ -209,5 +215,5 @@ int cmd_extract(const struct options *options, struct failure *why)
 	if (r == 0)
 		r = options->to ? extract_to(&x, &why->err) : extract_tar(&x, &why->err);
 	/* What was told for each file is not said again. */
-	return r == 1 ? exit_status_of(x.failed) : r;
+	return r == 1 ? status_of_told(x.failed) : r;
 }

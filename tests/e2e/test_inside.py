@@ -8,6 +8,7 @@ import re
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tarfile
@@ -19,7 +20,8 @@ from harness import DAMAGED, FAILED, MIB, MKSTORE, NOT_FOUND, PBSMAP, REFUSED, T
 from pbsd import Pbsd
 
 sys.path.insert(0, os.path.join(TOP, "tests", "tools"))
-from stored import Stream, needed_for_listing  # pylint: disable=wrong-import-position
+import pxar  # pylint: disable=wrong-import-position
+from stored import Stream, needed_for_listing, write_loose  # pylint: disable=wrong-import-position
 
 SIGNED, LINKS, NS = "vm/203/2025-01-01T00:00:00Z", "host/nshost/2025-01-01T00:00:05Z", ["--ns", "a/b"]
 DATA_OF_NAMES = ".chunks/b0fa/b0fa429c5b3789e603c5eaadc09af54540cc5935c076a315683f6607eb6d8ab5"
@@ -274,6 +276,15 @@ def test_extract_says_that_a_tar_archive_was_not_kept(s, strace, files):
                    env={"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"})
     assert result.status == FAILED
     assert result.err.splitlines()[-1] == "pbsmap: cannot write the archive: Disk quota exceeded"
+
+
+@pytest.mark.directory
+def test_what_cannot_be_written_is_no_wrong_command_line(s, root):
+    device = pxar.special(0o020644, pxar.item(pxar.DEVICE, struct.pack("<QQ", 1 << 31, 1)))  # Linux has no such number
+    archive = pxar.directory([(b"a", device), (b"z", pxar.plain(b"z"))], is_root=True)
+    index, chunks = write_loose(s.path("loose"), "x.pxar.didx", archive), s.path("loose", ".chunks")
+    assert "\na: cannot make it: " in s.fails(FAILED, "extract", index, "--chunks", chunks, "--to", s.path("out")).err
+    assert os.listdir(s.path("out")) == ["z"]
 
 
 @pytest.mark.directory

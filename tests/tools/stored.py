@@ -99,6 +99,19 @@ class Stream:
         return data[skip:skip + length]
 
 
+def write_loose(directory, index, data):
+    """All of @data as one chunk of a dynamic index in a new directory; the path of the index."""
+    digest = hashlib.sha256(data).digest()
+    folder = os.path.join(directory, ".chunks", digest.hex()[:4])
+    os.makedirs(folder)
+    with open(os.path.join(folder, digest.hex()), "wb") as chunk:
+        chunk.write(PLAIN + struct.pack("<I", zlib.crc32(data)) + data)
+    table = struct.pack("<Q32s", len(data), digest)
+    with open(os.path.join(directory, index), "wb") as file:
+        file.write((DYNAMIC_INDEX + bytes(24) + hashlib.sha256(table).digest()).ljust(4096, b"\0") + table)
+    return os.path.join(directory, index)
+
+
 class Archive:
     """The entries of a .pxar or .mpxar; remembers which chunks of it were needed."""
 

@@ -14,6 +14,7 @@
 #include "unit.h"
 #include "util/buf.h"
 #include "util/strv.h"
+#include "util/text.h"
 
 /* Below the scratch directory: "out", which is unpacked into, and "elsewhere", where nothing may come. */
 struct scene {
@@ -52,6 +53,19 @@ int __wrap_fchown(int fd, uid_t uid, gid_t gid)
 	if (owner_error == 0)
 		return __real_fchown(fd, uid, gid);
 	errno = owner_error;
+	return -1;
+}
+
+/* A file system that takes only names in UTF-8. */
+static bool takes_only_utf8;
+int __real_symlinkat(const char *target, int dir_fd, const char *name);
+int __wrap_symlinkat(const char *target, int dir_fd, const char *name);
+
+int __wrap_symlinkat(const char *target, int dir_fd, const char *name)
+{
+	if (!takes_only_utf8 || text_is_utf8(name, strlen(name)))
+		return __real_symlinkat(target, dir_fd, name);
+	errno = EILSEQ;
 	return -1;
 }
 
@@ -376,6 +390,27 @@ static void leaves_out_what_is_damaged(void **state)
 	assert_int_equal(access("out/hard", F_OK), -1);
 	assert_int_equal(access("out/dir/deep", F_OK), -1);
 	expect_text("out/void", "");
+	end(&s);
+}
+
+static void leaves_out_what_cannot_have_its_name_there(void **state)
+{
+	struct scene s = { .result = -1 };
+	struct stat st;
+	sample_begin_empty(&s.sample, false);
+	(void) pxar_writer_name(&s.sample.w, "\xff");
+	pxar_writer_entry(&s.sample.w, S_IFLNK | 0777);
+	pxar_writer_symlink(&s.sample.w, "x");
+	(void) pxar_writer_name(&s.sample.w, "ß");
+	pxar_writer_entry(&s.sample.w, S_IFLNK | 0777);
+	pxar_writer_symlink(&s.sample.w, "x");
+	sample_finish(&s.sample);
+	takes_only_utf8 = true;
+	unpack_here(&s, NULL, 0);
+	takes_only_utf8 = false;
+	assert_int_equal(s.result, 1);
+	expect_told(&s, "\xff");
+	assert_int_equal(lstat("out/ß", &st), 0);
 	end(&s);
 }
 
@@ -727,6 +762,7 @@ int main(void)
 		TEST(leaves_no_directory_before_all_that_was_asked_for_in_it_came),
 		TEST(hands_over_no_target_that_leads_elsewhere),
 		CASE(leaves_out_what_is_damaged),
+		CASE(leaves_out_what_cannot_have_its_name_there),
 		TEST(leaves_a_directory_whose_attributes_are_damaged_by_then),
 		TEST(gives_no_owner_that_cannot_be),
 		TEST(unpacks_where_there_are_no_owners),
