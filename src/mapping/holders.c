@@ -242,6 +242,7 @@ static int note_swap(const struct targets *targets, struct strv *ret, struct err
 /* -- mounts ---------------------------------------------------------------------------------- */
 
 struct search {
+	const char *path;
 	const struct targets *targets;
 	const pid_t *own;
 	bool is_close;
@@ -265,6 +266,16 @@ static int note_mount(void *user, const struct mount_row *row, struct err *err)
 {
 	struct search *search = user;
 	if (!is_on_target(search->targets, row))
+		return 0;
+	return note(search->ret, err, "mounted on %s", row->target);
+}
+
+/* What is mounted below it keeps it where it is. */
+static int note_mount_below(void *user, const struct mount_row *row, struct err *err)
+{
+	struct search *search = user;
+	size_t len = strlen(search->path);
+	if (strncmp(row->target, search->path, len) != 0 || row->target[len] != '/')
 		return 0;
 	return note(search->ret, err, "mounted on %s", row->target);
 }
@@ -305,16 +316,40 @@ static bool is_target_fd(const struct targets *targets, int dir_fd, const char *
 	return false;
 }
 
-/* Mapped into memory, and the descriptor closed: the path at the end of a row of its map, proc(5). */
+static bool is_on_path(const struct targets *targets, dev_t dev)
+{
+	for (size_t i = 0; i < targets->n; i++)
+		if (!targets->items[i].is_block && targets->items[i].dev == dev)
+			return true;
+	return false;
+}
+
+/* Mapped into memory, and the descriptor closed: device and path in a row of its map, proc(5). */
 static bool has_mapped(const struct targets *targets, pid_t pid)
 {
 	char path[64], line[1024];
+	unsigned maj, min;
 	(void) snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
 	CLEANUP(fclosep) FILE *file = fopen(path, "re");
 	while (file && fgets(line, sizeof line, file)) {
 		line[strcspn(line, "\n")] = '\0';
 		const char *at = strchr(line, '/');
 		if (at && is_path_of(targets, at))
+			return true;
+		if (at && sscanf(line, "%*s %*s %*s %x:%x", &maj, &min) == 2 && is_on_path(targets, makedev(maj, min)))
+			return true;
+	}
+	return false;
+}
+
+/* A shell that was left there, or a program that is run from there. */
+static bool is_there(const struct targets *targets, pid_t pid)
+{
+	static const char *const links[] = { "cwd", "root", "exe" };
+	char path[64];
+	for (size_t i = 0; i < ARRAY_LEN(links); i++) {
+		(void) snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, links[i]);
+		if (is_target_fd(targets, AT_FDCWD, path))
 			return true;
 	}
 	return false;
@@ -335,7 +370,8 @@ static bool has_open(const struct targets *targets, pid_t pid)
 static int note_process(struct search *search, pid_t pid, struct err *err)
 {
 	char path[64], name[64] = "?";
-	if (!has_open(search->targets, pid) && !(search->is_close && has_mapped(search->targets, pid)))
+	const struct targets *targets = search->targets;
+	if (!has_open(targets, pid) && !is_there(targets, pid) && !(search->is_close && has_mapped(targets, pid)))
 		return 0;
 	(void) snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
 	(void) read_line(path, name, sizeof name);
@@ -383,7 +419,11 @@ int holders_find(const char *path, enum holders_flags flags, const pid_t own[sta
 		r = note_loops(&targets, ret, err);
 	if (r == 0 && targets.n)
 		r = note_swap(&targets, ret, err);
-	struct search search = { .targets = &targets, .own = own, .is_close = flags & HOLDERS_CLOSELY, .ret = ret };
+	struct search search = {
+		.path = path, .targets = &targets, .own = own, .is_close = flags & HOLDERS_CLOSELY, .ret = ret,
+	};
+	if (r == 0 && !(flags & HOLDERS_OF_DEVICE))
+		r = each_mount("/proc/self/mountinfo", note_mount_below, &search, err);
 	if (r == 0 && targets.n)
 		r = search_processes(&search, err);
 	strv_deinit(&search.name_spaces);

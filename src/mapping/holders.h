@@ -19,7 +19,7 @@ enum holders_flags { HOLDERS_OF_DEVICE = 1, HOLDERS_CLOSELY = 2 };
  * @ret:   one line each, fit for people: "mounted on /mnt", "process 123 (dd)",
  *         "used by /dev/dm-0", "swap"; sorted, nothing twice
  *
- * Looks at /sys/block/N/holders, /proc/N/mountinfo, /proc/N/fd, /proc/swaps, and loop devices
+ * Looks at /sys/block/N/holders, /proc/N/mountinfo, /proc/N/fd, cwd, root and exe, /proc/swaps, and loop devices
  * stacked on it, also for its partitions.  Without the right to look into a process, that process is not seen.
  */
 int holders_find(const char *path, enum holders_flags flags, const pid_t own[static 2], struct strv *ret,

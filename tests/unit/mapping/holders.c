@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -259,31 +260,54 @@ static void takes_all_its_mounts_away(void **state)
 	assert_int_equal(holders_detach_mounts("/dev/no-such-device", NULL), 0);
 }
 
-/* Nothing is left of it when it fails. */
-static void use_file_system_on(const char *path)
+static int open_file_below(const char *path)
 {
-	char file[4300], want[64];
+	char file[4300];
+	(void) snprintf(file, sizeof file, "%s/file", path);
+	return open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+}
+
+static void open_there(const char *path)
+{
+	if (open_file_below(path) < 0)
+		_exit(1);
+}
+
+static void stay_there(const char *path)
+{
+	if (chdir(path) < 0)
+		_exit(1);
+}
+
+static void map_there(const char *path)
+{
+	CLEANUP(closep) int fd = open_file_below(path);
+	if (ftruncate(fd, 1) < 0 || mmap(NULL, 1, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED)
+		_exit(1);
+}
+
+/* Nothing is left of it when it fails. */
+static void use_file_system_on(const char *path, void (*use)(const char *path))
+{
+	char want[64];
 	CLEANUP(strv_deinit) struct strv found = STRV_EMPTY;
 	CLEANUP(strv_deinit) struct strv later = STRV_EMPTY;
 	int mounted = mount("tmpfs", path, "tmpfs", 0, "size=1m");
-	(void) snprintf(file, sizeof file, "%s/file", path);
-	int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	struct reader reader = reader_start(NULL, NULL);
-	(void) close(fd);
+	struct reader reader = reader_start(use, path);
 	find(path, 0, &found);
 	reader_stop(&reader);
 	find(path, 0, &later);
 	(void) umount2(path, MNT_DETACH);
-	(void) rmdir(path);
 	(void) snprintf(want, sizeof want, "process %d (a reader)", (int)reader.pid);
 	assert_int_equal(mounted, 0);
 	assert_string_equal(joined(&found), want);
 	assert_string_equal(joined(&later), "");
 }
 
-/* --via file: any file below the path counts.  Also in /dev. */
+/* A path, and a file system on it: any file below the path counts.  Also in /dev. */
 static void names_who_uses_a_file_system_on_a_path(void **state)
 {
+	static void (*const uses[])(const char *path) = { open_there, stay_there, map_there };
 	char path[4200], in_dev[] = "/dev/shm/pbsmap-unit-XXXXXX";
 	if (geteuid() != 0) {
 		print_message("skipped: takes root\n");
@@ -291,9 +315,35 @@ static void names_who_uses_a_file_system_on_a_path(void **state)
 	}
 	(void) snprintf(path, sizeof path, "%s/on a path", scratch_path());
 	assert_int_equal(mkdir(path, 0700), 0);
-	use_file_system_on(path);
-	if (mkdtemp(in_dev))
-		use_file_system_on(in_dev);
+	for (size_t i = 0; i < ARRAY_LEN(uses); i++)
+		use_file_system_on(path, uses[i]);
+	if (mkdtemp(in_dev)) {
+		use_file_system_on(in_dev, open_there);
+		(void) rmdir(in_dev);
+	}
+}
+
+static void names_what_is_mounted_below_a_path(void **state)
+{
+	static const char *const dirs[] = { "below", "below/d", "below it" };
+	char path[4200], want[4300];
+	CLEANUP(strv_deinit) struct strv found = STRV_EMPTY;
+	if (geteuid() != 0) {
+		print_message("skipped: takes root\n");
+		skip();
+	}
+	int mounted = 0;
+	for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
+		(void) mkdir(dirs[i], 0700);
+		mounted |= mount("tmpfs", dirs[i], "tmpfs", 0, "size=1m");
+	}
+	(void) snprintf(path, sizeof path, "%s/below", scratch_path());
+	(void) snprintf(want, sizeof want, "mounted on %s/d", path);
+	find(path, 0, &found);
+	for (size_t i = ARRAY_LEN(dirs); i-- > 0;)
+		(void) umount2(dirs[i], MNT_DETACH);
+	assert_int_equal(mounted, 0);
+	assert_string_equal(joined(&found), want);
 }
 
 int main(void)
@@ -308,6 +358,7 @@ int main(void)
 		TEST(names_a_mount_in_another_name_space),
 		TEST(takes_all_its_mounts_away),
 		TEST(names_who_uses_a_file_system_on_a_path),
+		TEST(names_what_is_mounted_below_a_path),
 	};
 	return cmocka_run_group_tests(tests, begin, scratch_end);
 }
