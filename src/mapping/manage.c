@@ -572,6 +572,9 @@ static int unmap(const struct registry *registry, const struct found *found, enu
 		if (r == -ETIMEDOUT && !is_forced &&
 		    find_holders_now(registry, found, &why->holders, NULL) == 0 && why->holders.n)
 			return say_busy(info, why);
+		if (r == -ETIMEDOUT && mapping_is_on_path(info->via) && !is_mounted(info->device))
+			return err_set(&why->err, -EBUSY, "%s is unmounted, but its files are mounted elsewhere as well, and "
+				       "served until they are not", info->device);
 		/* Its keeper cannot unmount it: perhaps we can, or learn why not. */
 		if (r == -ETIMEDOUT && mapping_is_on_path(info->via) && info->state != MAPPING_SILENT)
 			return fuse_path_unmount(info->device, is_forced, &why->err);

@@ -23,6 +23,7 @@
  * A path that is unmounted by somebody else ends it as well.
  */
 #define ANSWER_MS 2000 /* a command that connects and says nothing is not waited for */
+#define RETRY_MS  1000 /* nobody tells when a shell leaves a directory */
 
 void server_init(struct server *server)
 {
@@ -215,6 +216,12 @@ static void take_signals(struct server *server)
 	}
 }
 
+static int timeout_ms(const struct server *server)
+{
+	const struct mapping_info *info = &server->served.info;
+	return info->state == MAPPING_ENDING && mapping_is_on_path(info->via) ? RETRY_MS : -1;
+}
+
 void server_run(struct server *server)
 {
 	int event_fd = served_event_fd(&server->served);
@@ -224,8 +231,11 @@ void server_run(struct server *server)
 			{ .fd = server->listen_fd, .events = POLLIN },
 			{ .fd = event_fd, .events = POLLIN },
 		};
-		if (poll(wait, ARRAY_LEN(wait), -1) < 0)
+		int n = poll(wait, ARRAY_LEN(wait), timeout_ms(server));
+		if (n < 0)
 			continue;
+		if (n == 0)
+			served_go_on(&server->served);
 		if (wait[2].revents) {
 			eventfd_t ignored;
 			(void) eventfd_read(event_fd, &ignored);

@@ -179,6 +179,29 @@ def test_an_open_file_counts_as_busy(s, mnt):
     assert gone(s, mnt)
 
 
+def test_who_is_in_a_directory_counts_as_busy(s, mnt):
+    """It is named at once; and a signal takes the mount away when that has left."""
+    child = s.start("sleep", "1000", cwd=os.path.join(mnt, "ordner-ä"))
+    assert f"process {child.pid} (sleep)" in s.fails(BUSY, "umount", mnt).err
+    row = s.mapping(mnt)
+    assert row["state"] == "ready" and row["holders"] == [f"process {child.pid} (sleep)"]
+    s.kill(row["pid"], signal.SIGTERM)
+    assert wait_until(lambda: s.mapping(mnt)["state"] == "ending")
+    assert os.path.exists(os.path.join(mnt, "ß"))
+    child.kill()
+    child.wait()
+    assert gone(s, mnt)
+
+
+def test_what_is_mounted_in_it_counts_as_busy(s, mnt):
+    inner = os.path.join(mnt, "ordner-ä")
+    s.run("mount", "-t", "tmpfs", "inner", inner)
+    assert f"mounted on {inner}" in s.fails(BUSY, "umount", mnt).err
+    s.umount(inner)
+    s.pbsmap("umount", mnt)
+    assert gone(s, mnt)
+
+
 def test_force_takes_it_away_from_its_users(s, mnt):
     fd = os.open(os.path.join(mnt, "ordner-ä"), os.O_RDONLY)
     s.pbsmap("umount", "--force", mnt)
