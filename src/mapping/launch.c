@@ -101,7 +101,10 @@ static int child_begin(struct child *child, const struct mapping_options *option
 	return r < 0 ? r : begin_to_serve(server, &why->err);
 }
 
-/* When the caller has told whoever asked for it, this process is on its own; else nobody knows of it. */
+/*
+ * When the caller has told whoever asked for it, this process is on its own; else nobody knows of it, and the caller
+ * waits for the end of the connection, which comes with that of this process: all is undone then.
+ */
 static int child_tell_ready(struct child *child, struct err *err)
 {
 	CLEANUP(json_freep) json_t *taken = NULL;
@@ -111,7 +114,8 @@ static int child_tell_ready(struct child *child, struct err *err)
 	(void) setsid();
 	(void) prctl(PR_SET_PDEATHSIG, 0);
 	int r = control_ask(child->fd, json_pack("{s:o}", "ready", info), DEADLINE_NEVER, &taken, err);
-	closep(&child->fd);
+	if (r == 0)
+		closep(&child->fd);
 	return r;
 }
 

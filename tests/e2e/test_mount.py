@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from golden import Golden
-from harness import BUSY, NOT_FOUND, PBSMAP, TOP, USAGE, mounts_below, wait_until
+from harness import BUSY, FAILED, NOT_FOUND, PBSMAP, TOP, USAGE, mounts_below, wait_until
 from test_file import NOBODY, user  # noqa: F401  a fixture
 from test_inside import DATA_OF_NAMES, ENTRIES_OF_NAMES, LINKS, NS, SIGNED, mounted_without_data
 from test_trees import from_file, paths_below
@@ -118,6 +118,14 @@ def test_what_cannot_be_mounted_is_said(s, root, files):
     s.fails(USAGE, "mount", SIGNED, "names.pxar")
     s.fails(USAGE, "mount", SIGNED, "qemu-server.conf", s.path("mnt"))
     assert not os.path.exists(s.path("mnt")) and not s.servers()
+
+
+def test_what_nobody_is_told_of_is_undone_by_then(s, root, files):
+    target = s.path("mnt")
+    command = ["sh", "-c", '"$@" >/dev/full', "sh", PBSMAP, "mount", SIGNED, "names.pxar", target]
+    for _ in range(3):
+        assert s.run(*command, check=False).status == FAILED
+        assert not os.path.lexists(target)
 
 
 def test_a_directory_shows_one_archive_at_a_time(s, mnt):
