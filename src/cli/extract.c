@@ -6,11 +6,9 @@
 #include "archive/unpack.h"
 #include "cli/args.h"
 #include "cli/inside.h"
+#include "cli/output.h"
 #include "cli/progress.h"
 #include "util/file.h"
-#include "util/text.h"
-
-#define SHOWN_SIZE 4096
 
 struct extraction {
 	struct options options; /* what is said goes through the progress */
@@ -23,8 +21,8 @@ struct extraction {
 static void tell(void *user, const char *path, const struct err *why)
 {
 	const struct extraction *x = user;
-	char shown[SHOWN_SIZE];
-	repository_say(&x->options.repository, "%s: %s", *path ? text_escape(path, shown, sizeof shown) : ".", why->msg);
+	char shown[MESSAGE_PATH_SIZE];
+	repository_say(&x->options.repository, "%s: %s", message_path(*path ? path : ".", shown), why->msg);
 }
 
 static void warn(void *user, const char *text)

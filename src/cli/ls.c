@@ -234,10 +234,10 @@ static int print_node(struct lister *l, const struct node *node, const char *pat
 /* One of them cannot be read: said, and the others go on. */
 static int tell_damage(struct lister *l, const char *path, const struct err *why, struct err *err)
 {
-	char shown[SHOWN_SIZE];
+	char shown[MESSAGE_PATH_SIZE];
 	if (l->result == 0)
 		l->result = why->code;
-	repository_say(&l->options->repository, "%s: %s", text_escape(path, shown, sizeof shown), why->msg);
+	repository_say(&l->options->repository, "%s: %s", message_path(path, shown), why->msg);
 	if (!l->options->is_json)
 		return 0;
 	json_t *object = json_pack("{s:s}", "error", why->msg);

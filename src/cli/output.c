@@ -175,3 +175,18 @@ char *message_escape(const char *message, char *ret, size_t len)
 		message += n + 1;
 	}
 }
+
+char *message_path(const char *path, char ret[static MESSAGE_PATH_SIZE])
+{
+	CLEANUP(freep) char *all = escaped(path);
+	size_t len = all ? strlen(all) : 0;
+	if (len < MESSAGE_PATH_SIZE) {
+		memcpy(ret, all ? all : "", len + 1);
+		return ret;
+	}
+	const char *end = all + len - (MESSAGE_PATH_SIZE - 1 - strlen("..."));
+	while (((uint8_t)*end & 0xc0) == 0x80)
+		end++; /* in the middle of a character */
+	(void) snprintf(ret, MESSAGE_PATH_SIZE, "...%s", end);
+	return ret;
+}

@@ -49,3 +49,10 @@ json_t *json_text_or_null(const char *text);
  * the names in it may have been escaped already.  Returns @ret.
  */
 char *message_escape(const char *message, char *ret, size_t len);
+
+/*
+ * A path that a message begins with, fit for a terminal; of a long one the end, so that there is room for what is
+ * said of it.  Returns @ret.
+ */
+#define MESSAGE_PATH_SIZE 512
+char *message_path(const char *path, char ret[static MESSAGE_PATH_SIZE]);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "unit.h"
+#include "util/text.h"
 
 /* -- tables ---------------------------------------------------------------------------------- */
 
@@ -213,6 +214,26 @@ static void a_message_that_is_too_long_is_cut(void **state)
 	assert_string_equal(message_escape("a\n", text, 1), "");
 }
 
+/* It begins with a whole character, wherever it is cut. */
+static void of_a_long_path_the_end_is_shown(void **state)
+{
+	static const char *const ends[] = { "/end", "/ends" };
+	char path[2 * 2000 + 8], shown[MESSAGE_PATH_SIZE];
+	assert_string_equal(message_path("a\nb\\", shown), "a\\x0ab\\\\");
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+		for (size_t at = 0; at < 4000; at += 2)
+			memcpy(path + at, "ä", 2);
+		memcpy(path + 4000, ends[i], strlen(ends[i]) + 1);
+		size_t len = strlen(message_path(path, shown));
+		assert_true(len >= MESSAGE_PATH_SIZE - 2 && text_is_utf8(shown, len));
+		assert_memory_equal(shown, "...", 3);
+		assert_string_equal(shown + len - strlen(ends[i]), ends[i]);
+	}
+	memset(path, 'x', MESSAGE_PATH_SIZE - 1);
+	path[MESSAGE_PATH_SIZE - 1] = '\0';
+	assert_string_equal(message_path(path, shown), path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -229,6 +250,7 @@ int main(void)
 		TEST(a_closed_pipe_is_known_as_such),
 		TEST(a_message_is_one_line_and_its_backslashes_stay),
 		TEST(a_message_that_is_too_long_is_cut),
+		TEST(of_a_long_path_the_end_is_shown),
 	};
 	return RUN_TESTS(tests);
 }
