@@ -237,12 +237,20 @@ static int listen_at(const struct addrinfo *info)
 	return steal_fd(&fd);
 }
 
-/* One socket is for all addresses of both kinds, where the system has both. */
+static bool is_not_here(int error)
+{
+	return error == -EADDRNOTAVAIL || error == -EAFNOSUPPORT;
+}
+
+/*
+ * One socket is for all addresses of both kinds, where the system has both.  One that is in use is not passed over: who
+ * was told that name would reach somebody else there.
+ */
 static int listen_at_first(const struct addrinfo *infos)
 {
 	int fd = -EADDRNOTAVAIL;
-	for (int family = AF_INET6; fd < 0 && family; family = family == AF_INET6 ? AF_INET : 0)
-		for (const struct addrinfo *info = infos; info && fd < 0; info = info->ai_next)
+	for (int family = AF_INET6; is_not_here(fd) && family; family = family == AF_INET6 ? AF_INET : 0)
+		for (const struct addrinfo *info = infos; info && is_not_here(fd); info = info->ai_next)
 			if (info->ai_family == family)
 				fd = listen_at(info);
 	return fd;

@@ -381,6 +381,26 @@ static void a_port_in_use_is_said_so(void **state)
 	assert_non_null(strstr(err.msg, address));
 }
 
+/* "localhost" is [::1] first, to most: nbd://localhost:PORT/ would be the other one. */
+static void all_addresses_are_not_all_but_one(void **state)
+{
+	CLEANUP(buf_deinit) struct buf uri = BUF_EMPTY;
+	CLEANUP(closep) int fd = -EBADF;
+	int other = -EBADF;
+	unsigned port;
+	char address[32];
+	int r = nbd_listen_address("[::1]:0", &fd, NULL);
+	if (r == -EADDRNOTAVAIL || r == -EAFNOSUPPORT) {
+		print_message("this machine has no IPv6\n");
+		skip();
+	}
+	assert_int_equal(r, 0);
+	assert_int_equal(nbd_uri_add(&uri, fd, NULL, false, "", NULL), 0);
+	assert_int_equal(sscanf(uri.data, "nbd://[::1]:%u/", &port), 1);
+	(void) snprintf(address, sizeof address, "*:%u", port);
+	assert_int_equal(nbd_listen_address(address, &other, NULL), -EADDRINUSE);
+}
+
 static void names_a_socket_in_the_file_system(void **state)
 {
 	struct nbd_path path = NBD_PATH_NONE;
@@ -416,6 +436,7 @@ int main(void)
 		TEST(listens_at_addresses_with_colons),
 		TEST(refuses_what_is_no_address),
 		TEST(a_port_in_use_is_said_so),
+		TEST(all_addresses_are_not_all_but_one),
 		TEST_IN_DIR(names_a_socket_in_the_file_system),
 	};
 	return RUN_TESTS(tests);
