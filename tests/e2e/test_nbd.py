@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The NBD server, asked by clients that nobody here wrote."""
+import contextlib
+import glob
 import json
 import os
 import re
@@ -16,6 +18,7 @@ import pytest
 from golden import IMAGES
 from harness import BUSY, CHUNK, FAILED, MIB, NOT_FOUND, PBSMAP, USAGE, contents_of, sha256_of, wait_until
 from test_damage import ZEROS, chunk_path, digests
+from test_hang import children_of
 from test_images import partitions
 
 SNAPSHOT = "vm/100/2024-06-03T00:00:00Z"
@@ -549,6 +552,27 @@ def test_kill_9_leaves_nothing(s, uri, sock):
         assert wait_until(lambda: not os.path.exists(sock))
     assert s.list() == []
     assert wait_until(lambda: not s.servers())
+
+
+def test_a_socket_that_cannot_be_told_of_is_gone_when_the_command_ends(s, image, sock):
+    """The command is stuck in telling of it, and then nobody listens; its keeper takes long to take it away."""
+    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(4096))
+    os.set_blocking(writer, True)
+    command = s.start(PBSMAP, "map", "--via", "socket", *image.arguments(), sock, stdout=writer)
+    os.close(writer)
+    assert wait_until(lambda: glob.glob(os.path.join(s.run_dir, "*.sock")))
+    server, = children_of(command.pid)
+    keeper, = children_of(server)
+    s.kill(keeper, signal.SIGSTOP)
+    os.close(reader)
+    assert command.wait(20) == FAILED
+    assert s.servers() == [keeper]
+    s.kill(keeper, signal.SIGCONT)
+    assert wait_until(lambda: not s.servers())
+    assert not os.path.exists(sock)
 
 
 def test_it_ends_when_nobody_came_for_long(s, image, sock):
