@@ -71,7 +71,8 @@ static int describe(struct served *served, const struct mapping_options *options
 int served_open_backup(struct served *served, const struct mapping_options *options,
 		       struct failure *why)
 {
-	int r = options->via == VIA_SOCKET ? served_nbd_prepare(served, options, &why->err) : 0;
+	bool is_nbd = options->via == VIA_SOCKET || options->via == VIA_NBD;
+	int r = is_nbd ? served_nbd_prepare(served, options, &why->err) : 0;
 	if (r < 0)
 		return r;
 	r = options->via == VIA_TREE

@@ -31,8 +31,24 @@ static int check_where(struct served_nbd *nbd, const struct mapping_options *opt
 	return r;
 }
 
+static int parse_number(const char *target, uint32_t *ret, struct err *err)
+{
+	*ret = NBD_KERNEL_ANY;
+	if (!target)
+		return 0;
+	const char *digits = strncmp(target, "/dev/nbd", 8) == 0 ? target + 8 : target;
+	size_t len = strlen(digits);
+	if (len == 0 || len > 6 || strspn(digits, "0123456789") != len)
+		return err_set(err, -EINVAL, "'%s' is no NBD device: it is written /dev/nbd3, or 3", target);
+	*ret = (uint32_t)atoi(digits);
+	return 0;
+}
+
 int served_nbd_prepare(struct served *served, const struct mapping_options *options, struct err *err)
 {
+	uint32_t number;
+	if (options->via == VIA_NBD)
+		return parse_number(options->target, &number, err);
 	int r = check_where(&served->nbd, options, err);
 	if (r == 0 && (options->tls.certificates || options->tls.psk_file))
 		r = tls_server_open(&options->tls, &served->nbd.tls, err);
@@ -249,19 +265,6 @@ int served_nbd_listen(struct served *served, struct err *err)
 }
 
 /* -- a kernel device ------------------------------------------------------------------------- */
-
-static int parse_number(const char *target, uint32_t *ret, struct err *err)
-{
-	*ret = NBD_KERNEL_ANY;
-	if (!target)
-		return 0;
-	const char *digits = strncmp(target, "/dev/nbd", 8) == 0 ? target + 8 : target;
-	size_t len = strlen(digits);
-	if (len == 0 || len > 6 || strspn(digits, "0123456789") != len)
-		return err_set(err, -EINVAL, "'%s' is no NBD device: it is written /dev/nbd3, or 3", target);
-	*ret = (uint32_t)atoi(digits);
-	return 0;
-}
 
 /* Requests that take longer than a read may are those of a server that hangs; without an end they could not be killed. */
 static uint32_t kernel_timeout(const struct mapping_options *options)

@@ -30,8 +30,8 @@ struct served_nbd {
 };
 
 /*
- * What needs no backup, and is refused before one is looked for: where to listen, certificates and keys.  Takes the
- * sockets that a service manager has passed.
+ * What needs no backup, and is refused before one is looked for: where to listen, certificates and keys, the name of a
+ * kernel device.  Takes the sockets that a service manager has passed.
  */
 int served_nbd_prepare(struct served *served, const struct mapping_options *options, struct err *err) MUST_CHECK;
 

@@ -32,6 +32,12 @@ def test_a_mistake_is_told_before_anybody_is_asked_for_a_backup(s, words, status
     assert says in result.err and "nowhere" not in result.err and result.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("words", [["--via", "nbd", SNAPSHOT, "x.img", "nbd3"], [SNAPSHOT, "x.img", "/dev/nbd0p1"]])
+def test_what_is_no_device_is_told_before_that_as_well(s, words):
+    result = s.fails(USAGE, "map", "--repository", s.path("nowhere"), *words)
+    assert f"'{words[-1]}' is no NBD device" in result.err and result.err.count("\n") == 1
+
+
 # -- paths -----------------------------------------------------------------------------------------
 
 def path_of(length):
