@@ -573,7 +573,7 @@ int nbd_server_users(struct nbd_server *server, struct strv *ret, struct err *er
 		for (struct list *node = server->users.next; r == 0 && node != &server->users; node = node->next)
 			r = strv_add(ret, CONTAINER_OF(node, struct nbd_client, user_node)->peer, err);
 	}
-	strv_sort(ret);
+	strv_sort_unique(ret);
 	return r;
 }
 

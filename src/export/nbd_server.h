@@ -49,7 +49,7 @@ bool nbd_server_has_ended(struct nbd_server *server);
 /* Clients that have chosen an export. */
 unsigned nbd_server_n_users(struct nbd_server *server);
 
-/* One line each: "process 123 (qemu-img)", "192.0.2.1:4711"; sorted. */
+/* "process 123 (qemu-img)" once, however many connections it has; "192.0.2.1:4711"; sorted. */
 int nbd_server_users(struct nbd_server *server, struct strv *ret, struct err *err);
 
 /* No new client from now on; it ends when the last one leaves. */

@@ -41,6 +41,19 @@ void strv_sort(struct strv *v)
 		qsort(v->items, v->n, sizeof *v->items, compare);
 }
 
+void strv_sort_unique(struct strv *v)
+{
+	size_t n = 0;
+	strv_sort(v);
+	for (size_t i = 0; i < v->n; i++) {
+		if (n && strcmp(v->items[n - 1], v->items[i]) == 0)
+			freep(&v->items[i]);
+		else
+			v->items[n++] = v->items[i];
+	}
+	v->n = n;
+}
+
 void strv_describe(const struct strv *v, size_t most, char *ret, size_t len)
 {
 	size_t have = 0;

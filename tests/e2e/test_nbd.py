@@ -495,9 +495,9 @@ class Client:
 
 @pytest.mark.core
 def test_clients_are_users(s, uri, sock):
-    with Client(sock) as client:
+    with Client(sock) as client, Client(sock):
         assert len(client.read(0, 4096)) == 4096
-        held = s.mapping(sock)["holders"]
+        held = s.mapping(sock)["holders"]  # one user, though of two connections
         assert len(held) == 1 and f"process {os.getpid()} (" in held[0]
         result = s.fails(BUSY, "unmap", uri)
         assert str(os.getpid()) in result.err

@@ -78,6 +78,21 @@ static void describes_a_list_and_says_how_many_are_left_out(void **state)
 	strv_deinit(&v);
 }
 
+static void of_those_that_are_alike_one_stays(void **state)
+{
+	static const char *const rows[][2] = { { "", "none" },	 { "a", "a" },	     { "aa", "a" },
+					       { "ab", "a, b" }, { "bab", "a, b" }, { "cabbac", "a, b, c" } };
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		CLEANUP(strv_deinit) struct strv v = STRV_EMPTY;
+		char text[64];
+		for (const char *letter = rows[i][0]; *letter; letter++)
+			assert_int_equal(strv_add(&v, (const char[]){ *letter, '\0' }, NULL), 0);
+		strv_sort_unique(&v);
+		strv_describe(&v, 9, text, sizeof text);
+		assert_string_equal(text, rows[i][1]);
+	}
+}
+
 static void decodes_hex_of_either_case_and_nothing_else(void **state)
 {
 	uint8_t bytes[2];
@@ -98,6 +113,7 @@ int main(void)
 		TEST(knows_utf8),
 		TEST(prints_sizes_like_the_reference_client),
 		TEST(describes_a_list_and_says_how_many_are_left_out),
+		TEST(of_those_that_are_alike_one_stays),
 		TEST(decodes_hex_of_either_case_and_nothing_else),
 	};
 	return RUN_TESTS(tests);
