@@ -201,6 +201,17 @@ void nbd_path_remove(struct nbd_path *path)
 	*path = NBD_PATH_NONE;
 }
 
+int nbd_path_clean(const char *path, struct err *err)
+{
+	CLEANUP(place_deinit) struct place place = { .dir_fd = -EBADF };
+	CLEANUP(closep) int lock = -EBADF;
+	int r = place_find(path, &place, err);
+	if (r < 0)
+		return r;
+	lock = lock_folder(&place);
+	return make_way(path, &place, err);
+}
+
 /* -- an address ------------------------------------------------------------------------------ */
 
 static int split_address(const char *text, char *host, size_t len, const char **ret_port, struct err *err)

@@ -15,6 +15,7 @@
 #include "export/fuse_mount.h"
 #include "export/loop.h"
 #include "export/nbd_kernel.h"
+#include "export/nbd_listen.h"
 #include "format/json.h"
 #include "mapping/control.h"
 #include "mapping/holders.h"
@@ -499,13 +500,13 @@ static int clean_path(const struct mapping_info *info, struct err *err)
 	return r;
 }
 
-/* A socket is the keeper's to remove, at once when the server process is gone. */
-static int wait_until_removed(const char *path, struct err *err)
+/* A socket is the keeper's to remove, at once when the server process is gone; where there is no keeper left, ours. */
+static int clean_socket(const char *path, struct err *err)
 {
 	struct deadline until = deadline_in_ms(1000);
 	while (*path == '/' && access(path, F_OK) == 0) {
 		if (deadline_is_over(until))
-			return err_set(err, -ETIMEDOUT, "%s is still there", path);
+			return nbd_path_clean(path, err);
 		sleep_ms(2);
 	}
 	return 0;
@@ -583,7 +584,7 @@ static int unmap(const struct registry *registry, const struct found *found, enu
 	if (mapping_is_on_path(info->via))
 		return clean_path(info, &why->err);
 	if (info->via == VIA_SOCKET)
-		return wait_until_removed(info->device, &why->err);
+		return clean_socket(info->device, &why->err);
 	if (!is_forced)
 		return 0; /* its process ended because the device had gone */
 	/* A file system of a device that only gives errors is of no use; whoever has it open keeps it. */

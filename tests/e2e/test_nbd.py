@@ -554,6 +554,15 @@ def test_kill_9_leaves_nothing(s, uri, sock):
     assert wait_until(lambda: not s.servers())
 
 
+def test_unmap_removes_the_socket_of_a_killed_keeper(s, uri, sock):
+    keeper, = children_of(s.mapping(sock)["pid"])
+    s.kill(keeper)
+    with Client(sock) as client:
+        assert len(client.read(0, 512)) == 512
+    s.pbsmap("unmap", sock)
+    assert not os.path.exists(sock) and s.list() == []
+
+
 def test_a_socket_that_cannot_be_told_of_is_gone_when_the_command_ends(s, image, sock):
     """The command is stuck in telling of it, and then nobody listens; its keeper takes long to take it away."""
     reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
