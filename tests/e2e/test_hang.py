@@ -69,6 +69,12 @@ def waits_for_a_chunk(mapping):
     return server[0]
 
 
+def waits_for_a_file(pid):
+    """Does a thread of it wait for an answer of FUSE?"""
+    places = [open(path, encoding="utf-8").read() for path in glob.glob(f"/proc/{pid}/task/*/wchan")]
+    return "request_wait_answer" in places
+
+
 def children_of(pid):
     return [int(child) for task in glob.glob(f"/proc/{pid}/task/*/children")
             for child in open(task, encoding="utf-8").read().split()]

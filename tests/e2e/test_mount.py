@@ -11,6 +11,7 @@ import pytest
 from golden import Golden
 from harness import BUSY, FAILED, NOT_FOUND, PBSMAP, TOP, USAGE, mounts_below, wait_until
 from test_file import NOBODY, user  # noqa: F401  a fixture
+from test_hang import waits_for_a_file
 from test_inside import DATA_OF_NAMES, ENTRIES_OF_NAMES, LINKS, NS, SIGNED, mounted_without_data
 from test_trees import from_file, paths_below
 
@@ -281,6 +282,7 @@ def test_who_waits_for_a_server_that_does_not_answer_can_be_killed(s, root, file
     try:
         # With a cache of nothing the entries go when data comes: this look has to fetch them again.
         reader = s.start("cat", os.path.join(target, "ß"), os.path.join(target, "..."), stderr=subprocess.DEVNULL)
+        assert wait_until(lambda: waits_for_a_file(s.mapping(target)["pid"]))
         lookers = [s.start("ls", "-lR", target, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                    for _ in range(12)]  # more than there are threads
         assert wait_until(lambda: waits(reader, "cat") and all(waits(looker, "ls") for looker in lookers))

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """--via nbd: a kernel NBD device.  Few kernels have it; the one of tests/vm does."""
-import glob
 import os
 import signal
 import subprocess
@@ -11,7 +10,7 @@ from golden import Golden, IMAGES
 from harness import (BUSY, FAILED, NOT_FOUND, PBSMAP, USAGE, contents_of, open_fd, read_direct, sha256_of, size_of,
                      wait_until)
 from test_damage import digests
-from test_hang import children_of, states_of, stuck  # noqa: F401  a fixture
+from test_hang import children_of, states_of, stuck, waits_for_a_file  # noqa: F401  a fixture
 from test_images import check_mounted, node, padded, partitions
 
 SNAPSHOT = "vm/100/2024-06-03T00:00:00Z"
@@ -190,12 +189,6 @@ def test_the_death_of_the_keeper_takes_it_away(s, nbd, image):
     assert wait_until(lambda: connected() == set())
     assert wait_until(lambda: not s.servers())
     assert s.list() == []
-
-
-def waits_for_a_file(pid):
-    """Does a thread of it wait for an answer of FUSE?"""
-    places = [open(path, encoding="utf-8").read() for path in glob.glob(f"/proc/{pid}/task/*/wchan")]
-    return "request_wait_answer" in places
 
 
 def begin_to_map(s, stuck):
