@@ -72,6 +72,11 @@ static int load_key(struct tls_server *server, const char *path, struct err *err
 	int r = SSL_CTX_use_PrivateKey_file(server->ctx, path, SSL_FILETYPE_PEM);
 	SSL_CTX_set_default_passwd_cb_userdata(server->ctx, NULL);
 	const char *why = reason();
+	/* One of another kind is taken without a word: its certificate could still come. */
+	bool is_other = r == 1 && SSL_CTX_check_private_key(server->ctx) != 1;
+	ERR_clear_error();
+	if (is_other)
+		return err_set(err, -EINVAL, "%s is the key of another certificate", path);
 	if (r == 1)
 		return 0;
 	return is_encrypted ? err_set(err, -EINVAL, "%s has a password: it must be a key without one", path)

@@ -512,6 +512,16 @@ static void open_fails(const char *certificates, const char *psk_file, int code,
 	assert_null(server);
 }
 
+static void write_key_of_another_kind(const char *path)
+{
+	EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	FILE *f = fopen(path, "we");
+	assert_true(key && f);
+	assert_int_equal(PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL), 1);
+	assert_int_equal(fclose(f), 0);
+	EVP_PKEY_free(key);
+}
+
 static void write_encrypted_key(const char *path)
 {
 	EVP_PKEY *key = EVP_EC_gen("P-256");
@@ -538,6 +548,8 @@ static void refuses_files_that_are_none(void **state)
 	assert_int_equal(rename("good-key.pem", "dir/server-key.pem"), 0); /* of another certificate */
 	open_fails("dir", NULL, -EINVAL, "dir/server-key.pem: key values mismatch");
 	assert_int_equal(rename("dir/server-key.pem", "good-key.pem"), 0);
+	write_key_of_another_kind("dir/server-key.pem");
+	open_fails("dir", NULL, -EINVAL, "dir/server-key.pem is the key of another certificate");
 	write_encrypted_key("dir/server-key.pem");
 	open_fails("dir", NULL, -EINVAL, "dir/server-key.pem has a password");
 	assert_int_equal(rename("dir-key.pem", "dir/server-key.pem"), 0);
