@@ -24,7 +24,7 @@ struct nbd_kernel {
 
 struct nbd_kernel_options {
 	uint64_t size;	    /* bytes, whole sectors */
-	uint32_t timeout_s; /* until a request on its way fails: longer than a read may take */
+	uint32_t timeout_s; /* on each socket in turn, until a request fails: longer than a read may take */
 	uint32_t number;    /* of the device; NBD_KERNEL_ANY: a free one */
 	const char *mark;   /* behind NBD_MARK, cut to fit in 64 bytes with the NUL */
 	const int *fds;	    /* lent; the kernel has them afterwards */
