@@ -321,7 +321,7 @@ def test_nbdkit_filters(s, uri, image):
 
 def test_a_sparse_copy_takes_only_the_data(s, mkstore, sock):
     need("nbdcopy")
-    size = 64 << 30
+    size = 16 << 30
     s.mkstore(s.path("made"), "vm/1/2026-01-02T03:04:05Z", "--index-only", size, "disk.img")
     uri = s.map("--via", "socket", "--repository", s.path("made"), "vm/1", "disk.img", sock)
     s.run("nbdcopy", "--destination-is-zero", uri, s.path("copy"), timeout=60)
