@@ -142,6 +142,23 @@ static void what_a_killed_server_left_is_replaced(void **state)
 	free(dead.path);
 }
 
+static void what_a_killed_server_left_is_removed_and_nothing_else(void **state)
+{
+	struct nbd_path path = NBD_PATH_NONE;
+	int fd = -EBADF;
+	assert_int_equal(nbd_listen_path(in_dir("s"), &path, &fd, NULL), 0);
+	assert_int_equal(nbd_path_clean(in_dir("s"), NULL), -EEXIST);
+	assert_int_equal(reach(in_dir("s")), 0);
+	(void) close(fd);
+	assert_int_equal(nbd_path_clean(in_dir("s"), NULL), 0);
+	assert_false(is_there(in_dir("s")));
+	assert_int_equal(nbd_path_clean(in_dir("s"), NULL), 0);
+	free(path.path);
+	assert_int_equal(mkdir(in_dir("s"), 0700), 0);
+	assert_int_equal(nbd_path_clean(in_dir("s"), NULL), -EEXIST);
+	assert_int_equal(rmdir(in_dir("s")), 0);
+}
+
 /* 'S' = sleeping, 'Z' = it has ended, … */
 static char state_of(pid_t pid)
 {
@@ -424,6 +441,7 @@ int main(void)
 		TEST_IN_DIR(what_is_there_stays),
 		TEST_IN_DIR(another_user_s_socket_is_not_replaced),
 		TEST_IN_DIR(what_a_killed_server_left_is_replaced),
+		TEST_IN_DIR(what_a_killed_server_left_is_removed_and_nothing_else),
 		TEST_IN_DIR(of_two_that_replace_what_is_left_one_is_refused),
 		TEST_IN_DIR(a_folder_that_others_lock_is_used),
 		TEST_IN_DIR(another_socket_of_the_same_name_is_not_removed),
