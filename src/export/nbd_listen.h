@@ -43,7 +43,7 @@ int nbd_listen_path(const char *path, struct nbd_path *ret, int *ret_fd, struct 
 void nbd_path_remove(struct nbd_path *path);
 
 /* Removes what those who are to remove it have left, because they were killed.  -EEXIST: as nbd_listen_path(). */
-int nbd_path_clean(const char *path, struct err *err) MUST_CHECK;
+int nbd_path_clean(const char *path, struct err *err);
 
 /* Is @address written as one?  -EINVAL: no. */
 int nbd_address_check(const char *address, struct err *err) MUST_CHECK;

@@ -13,7 +13,6 @@
 #include <sys/un.h>
 
 #include "export/nbd_listen.h"
-#include "mapping/info.h"
 
 /* Of the variables only a caller that did not gain rights by running us may choose. */
 static int choose_path(char *ret, size_t len, struct err *err)
