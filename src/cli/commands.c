@@ -119,7 +119,8 @@ const struct command commands[] = {
 		.options = LOOK,
 		.summary = "what has backups there",
 		.help = "Lists the groups (vm/100) of a namespace: newest finished snapshot, number of\n"
-			"snapshots, owner.",
+			"snapshots, owner. What cannot be read is said, and the rest listed: exit\n"
+			"status 6, or 4 where it is a right that is missing.",
 		.run = cmd_groups,
 	},
 	{
@@ -131,7 +132,8 @@ const struct command commands[] = {
 		.summary = "the backups there are",
 		.help = "Lists the snapshots of a namespace, or of one GROUP, with size, state and\n"
 			"archives. State: not finished, protected, and what the server's last\n"
-			"verification said.",
+			"verification said. What cannot be read is said, and the rest listed: exit\n"
+			"status 6, or 4 where it is a right that is missing.",
 		.run = cmd_snapshots,
 	},
 	{

@@ -4,14 +4,19 @@
 #include "cli/output.h"
 #include "cli/place.h"
 
-/* The newest finished snapshot; NULL = none is finished. */
+/* The newest finished snapshot; NULL = none is finished, or that cannot be told. */
 static const char *last_snapshot(const struct group_info *info, char ret[static SNAPSHOT_TEXT_SIZE])
 {
 	const struct snapshot last = { .group = info->group, .time = info->last_time };
-	if (!info->has_finished)
+	if (!info->has_finished || info->is_unread)
 		return NULL;
 	snapshot_format(&last, ret);
 	return ret;
+}
+
+static json_t *known_number(const struct group_info *info, json_int_t number)
+{
+	return info->is_unread ? json_null() : json_integer(number);
 }
 
 /* Keys of the server's own answer, where it has such a one. */
@@ -19,10 +24,10 @@ static json_t *group_to_json(const struct group_info *info)
 {
 	char group[GROUP_TEXT_SIZE], last[SNAPSHOT_TEXT_SIZE];
 	group_format(&info->group, group);
-	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:o}", "group", group, "backup-type",
+	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "group", group, "backup-type",
 			 backup_type_name(info->group.type), "backup-id", info->group.id,
-			 "backup-count", (json_int_t)info->n_snapshots, "last-backup",
-			 (json_int_t)info->last_time, "last-snapshot",
+			 "backup-count", known_number(info, (json_int_t)info->n_snapshots), "last-backup",
+			 known_number(info, info->last_time), "last-snapshot",
 			 json_text_or_null(last_snapshot(info, last)), "owner",
 			 json_text_or_null(info->owner));
 }
@@ -38,10 +43,10 @@ static int print_json(const struct options *options, const struct group_list *li
 static int add_group(struct table *table, const struct group_info *info, struct err *err)
 {
 	char group[GROUP_TEXT_SIZE], text[SNAPSHOT_TEXT_SIZE], count[32];
-	const char *last = last_snapshot(info, text);
+	const char *last = last_snapshot(info, text), *none = info->is_unread ? "not readable" : "none finished";
 	group_format(&info->group, group);
 	(void) snprintf(count, sizeof count, "%zu", info->n_snapshots);
-	const char *const cells[] = { group, last ? last : "none finished", count,
+	const char *const cells[] = { group, last ? last : none, info->is_unread ? "-" : count,
 				      info->owner ? info->owner : "-" };
 	return table_add(table, cells, err);
 }
@@ -66,8 +71,7 @@ int cmd_groups(const struct options *options, struct failure *why)
 	if (r == 0)
 		r = place_explain(&place, NULL,
 				  source_list_groups(place.source, place.ns, &list, &why->err), why);
-	if (r < 0)
-		return r;
-	return options->is_json ? print_json(options, &list, &why->err)
-				: print_table(&list, &why->err);
+	if (r == 0)
+		r = options->is_json ? print_json(options, &list, &why->err) : print_table(&list, &why->err);
+	return r < 0 ? r : place_say_unread(options, &list.unread);
 }

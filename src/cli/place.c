@@ -43,6 +43,17 @@ static int not_there(const char *what, const char *name, struct failure *why)
 	return err_set(&why->err, -ENOENT, "there is no %s %s; there is: %s", what, name, instead);
 }
 
+int place_say_unread(const struct options *options, const struct unread *unread)
+{
+	for (size_t i = 0; i < unread->words.n; i++)
+		repository_say(&options->repository, "%s", unread->words.items[i]);
+	if (unread->n > unread->words.n)
+		repository_say(&options->repository, "and %zu more that cannot be read", unread->n - unread->words.n);
+	if (unread->n == 0)
+		return EXIT_DONE;
+	return exit_status_of(unread->code) == EXIT_REFUSED ? EXIT_REFUSED : EXIT_DAMAGED;
+}
+
 int place_explain(const struct place *place, const struct group *group, int r, struct failure *why)
 {
 	if (r != -ENOENT)

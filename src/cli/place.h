@@ -14,6 +14,9 @@ struct place {
 int place_open(const struct options *options, struct place *ret, struct failure *why) MUST_CHECK;
 void place_close(struct place *place);
 
+/* What a list lacks, behind the list: the exit status, EXIT_DAMAGED, or EXIT_REFUSED where it is a right. */
+int place_say_unread(const struct options *options, const struct unread *unread) MUST_CHECK;
+
 /**
  * place_explain - what there is instead of a group or namespace that is not there
  *

@@ -34,11 +34,15 @@ static int add_group(const struct group_info *info, bool leads_on, struct strv *
 	char group[GROUP_TEXT_SIZE + 1], time[SNAPSHOT_TIME_SIZE], words[128];
 	group_format(&info->group, group);
 	snapshot_time_format(info->last_time, time);
-	(void) snprintf(words, sizeof words, info->has_finished ? "newest: %s" : "none finished", time);
+	if (info->is_unread)
+		(void) snprintf(words, sizeof words, "not readable");
+	else
+		(void) snprintf(words, sizeof words, info->has_finished ? "newest: %s" : "none finished", time);
 	int r = candidate_add(ret, group, words, err);
 	if (r < 0 || !leads_on)
 		return r;
-	(void) snprintf(words, sizeof words, "its snapshots: %zu", info->n_snapshots);
+	if (!info->is_unread)
+		(void) snprintf(words, sizeof words, "its snapshots: %zu", info->n_snapshots);
 	(void) strcat(group, "/");
 	return candidate_add(ret, group, words, err);
 }
@@ -72,12 +76,17 @@ static int list_snapshots(struct source *source, const char *ns, const char *gro
 	return r;
 }
 
-/* The one that is meant: @snapshot, or the newest finished one of its group.  NULL = there is none. */
+/*
+ * The one that is meant: @snapshot, or the newest finished one of its group.  NULL = there is none, or it cannot
+ * be told which.
+ */
 static const struct snapshot_info *find_snapshot(const struct snapshot_list *list,
 						 const struct snapshot *snapshot, bool is_newest)
 {
-	for (size_t i = list->n; i-- > 0;) {
+	for (size_t i = is_newest && list->is_cut ? 0 : list->n; i-- > 0;) {
 		const struct snapshot_info *info = &list->items[i];
+		if (is_newest && info->is_unread)
+			return NULL;
 		if (info->is_finished && (is_newest || snapshot_compare(&info->snapshot, snapshot) == 0))
 			return info;
 	}

@@ -31,11 +31,26 @@ static int row_init(struct row *row, const struct place *place, struct err *err)
 	return archive_list_make(info, row->manifest, &row->archives, err);
 }
 
+static int each_row(const struct place *place, const struct snapshot_list *list,
+		    int (*take)(void *user, const struct row *row, struct err *err), void *user, struct err *err)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < list->n; i++) {
+		CLEANUP(row_deinit) struct row row = { .info = &list->items[i] };
+		r = row_init(&row, place, err);
+		if (r == 0)
+			r = take(user, &row, err);
+	}
+	return r;
+}
+
 /* "not finished", "protected, verify ok"; "-" = nothing special */
 static const char *state_of(const struct row *row, char *ret, size_t len)
 {
 	const char *verified = row->manifest ? row->manifest->verify_state : NULL;
 	bool is_damaged = row->info->is_finished && !row->manifest;
+	if (row->info->is_unread)
+		return "not readable";
 	(void) snprintf(ret, len, "%s%s%s%s%s", row->info->is_finished ? "" : ", not finished",
 			is_damaged ? ", manifest not readable" : "",
 			row->info->is_protected ? ", protected" : "", verified ? ", verify " : "",
@@ -61,6 +76,11 @@ static json_t *verification_of(const struct manifest *manifest)
 			 json_text_or_null(manifest->verify_upid));
 }
 
+static json_t *known_bool(const struct snapshot_info *info, bool is_so)
+{
+	return info->is_unread ? json_null() : json_boolean(is_so);
+}
+
 /* Keys of the server's own answer, where it has such a one. */
 static json_t *row_to_json(const struct row *row)
 {
@@ -69,25 +89,26 @@ static json_t *row_to_json(const struct row *row)
 	snapshot_format(&info->snapshot, snapshot);
 	json_t *size = row->manifest ? json_integer((json_int_t)archive_list_size(&row->archives))
 				     : json_null();
-	return json_pack("{s:s, s:s, s:s, s:I, s:o, s:b, s:b, s:o, s:o, s:o}", "snapshot", snapshot,
+	return json_pack("{s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "snapshot", snapshot,
 			 "backup-type", backup_type_name(info->snapshot.group.type), "backup-id",
 			 info->snapshot.group.id, "backup-time", (json_int_t)info->snapshot.time, "size",
-			 size, "finished", (int)info->is_finished, "protected", (int)info->is_protected,
-			 "comment", comment_of(row->manifest), "verification",
+			 size, "finished", known_bool(info, info->is_finished), "protected",
+			 known_bool(info, info->is_protected), "comment", comment_of(row->manifest), "verification",
 			 verification_of(row->manifest), "files", archive_list_to_json(&row->archives));
 }
 
-static int print_json(const struct options *options, const struct place *place,
-		      const struct snapshot_list *list, struct err *err)
+static int add_json(void *user, const struct row *row, struct err *err)
+{
+	json_t **rows = user;
+	*rows = json_with(*rows, row_to_json(row));
+	return 0; /* no memory: said where they are printed */
+}
+
+static int print_json(const struct options *options, const struct place *place, const struct snapshot_list *list,
+		      struct err *err)
 {
 	json_t *rows = json_array();
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < list->n; i++) {
-		CLEANUP(row_deinit) struct row row = { .info = &list->items[i] };
-		r = row_init(&row, place, err);
-		if (r == 0)
-			rows = json_with(rows, row_to_json(&row));
-	}
+	int r = each_row(place, list, add_json, &rows, err);
 	if (r == 0)
 		return output_json(options, rows, err);
 	json_decref(rows);
@@ -96,7 +117,7 @@ static int print_json(const struct options *options, const struct place *place,
 
 /* -- for people ------------------------------------------------------------------------------ */
 
-static int add_row(struct table *table, const struct row *row, struct err *err)
+static int add_row(void *table, const struct row *row, struct err *err)
 {
 	CLEANUP(buf_deinit) struct buf names = BUF_EMPTY;
 	char snapshot[SNAPSHOT_TEXT_SIZE], size[32], state[128];
@@ -114,13 +135,7 @@ static int print_table(const struct place *place, const struct snapshot_list *li
 	CLEANUP(table_deinit) struct table table = {
 		.titles = titles, .n_columns = ARRAY_LEN(titles), .right = 1u << 1,
 	};
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < list->n; i++) {
-		CLEANUP(row_deinit) struct row row = { .info = &list->items[i] };
-		r = row_init(&row, place, err);
-		if (r == 0)
-			r = add_row(&table, &row, err);
-	}
+	int r = each_row(place, list, add_row, &table, err);
 	return r < 0 ? r : table_print(&table, err);
 }
 
@@ -145,8 +160,8 @@ int cmd_snapshots(const struct options *options, struct failure *why)
 	CLEANUP(place_close) struct place place = PLACE_NONE;
 	CLEANUP(snapshot_list_deinit) struct snapshot_list list = SNAPSHOT_LIST_EMPTY;
 	int r = list_snapshots(options, &place, &list, why);
-	if (r < 0)
-		return r;
-	return options->is_json ? print_json(options, &place, &list, &why->err)
-				: print_table(&place, &list, &why->err);
+	if (r == 0)
+		r = options->is_json ? print_json(options, &place, &list, &why->err)
+				     : print_table(&place, &list, &why->err);
+	return r < 0 ? r : place_say_unread(options, &list.unread);
 }

@@ -66,26 +66,46 @@ static int no_snapshot(struct source *source, const char *ns, const struct snaps
 	return r < 0 ? r : not_there(why, "snapshot", text, "snapshot");
 }
 
+/* 1 = it is this one, 0 = it is not finished.  An older one never stands for one that cannot be read. */
+static int is_newest(struct source *source, const char *ns, const struct snapshot_info *info, struct err *err)
+{
+	if (!info->is_unread)
+		return info->is_finished;
+	int r = source_open_snapshot(source, ns, &info->snapshot, err);
+	return r < 0 ? r : 1;
+}
+
+static int find_newest(const struct repository_options *options, struct source *source, const char *ns,
+		       const struct snapshot_list *list, struct snapshot *ret, struct err *err)
+{
+	int r = list->is_cut ? err_set(err, list->unread.code, "%s", list->unread.words.items[0]) : 0;
+	for (size_t i = list->n; r == 0 && i-- > 0;) {
+		char text[SNAPSHOT_TEXT_SIZE];
+		snapshot_format(&list->items[i].snapshot, text);
+		r = is_newest(source, ns, &list->items[i], err);
+		if (r > 0)
+			*ret = list->items[i].snapshot;
+		if (r >= 0)
+			repository_say(options, r ? "snapshot %s" : "skipped %s: it is not finished", text);
+	}
+	return r;
+}
+
 static int newest_finished(const struct repository_options *options, struct source *source,
 			   const char *ns, const struct group *group, struct snapshot *ret,
 			   struct failure *why)
 {
 	CLEANUP(snapshot_list_deinit) struct snapshot_list list = SNAPSHOT_LIST_EMPTY;
-	char text[SNAPSHOT_TEXT_SIZE];
+	char text[GROUP_TEXT_SIZE];
 	int r = source_list_snapshots(source, ns, group, &list, &why->err);
-	if (r == -ENOENT)
-		return no_group(source, ns, group, why);
-	for (size_t i = list.n; r == 0 && i-- > 0;) {
-		snapshot_format(&list.items[i].snapshot, text);
-		if (list.items[i].is_finished) {
-			repository_say(options, "snapshot %s", text);
-			*ret = list.items[i].snapshot;
-			return 0;
-		}
-		repository_say(options, "skipped %s: it is not finished", text);
-	}
+	if (r < 0)
+		return r == -ENOENT ? no_group(source, ns, group, why) : r;
+	r = find_newest(options, source, ns, &list, ret, &why->err);
 	group_format(group, text);
-	return r < 0 ? r : err_set(&why->err, -ENOENT, "group %s has no finished snapshot", text);
+	if (r < 0)
+		return err_while(&why->err, r, "looking for the newest snapshot of %s; an older one has to be named",
+				 text);
+	return r ? 0 : err_set(&why->err, -ENOENT, "group %s has no finished snapshot", text);
 }
 
 int choose_snapshot(const struct repository_options *options, struct source *source, const char *ns,

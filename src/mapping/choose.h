@@ -9,7 +9,8 @@
 /**
  * choose_snapshot - "vm/100/2026-01-02T03:04:05Z", or a group: its newest finished one, which is said
  *
- * Errors:  -ENOENT with snapshots, groups or namespaces as candidates; -EINVAL
+ * Errors:  -ENOENT with snapshots, groups or namespaces as candidates; -EINVAL; -errno of one that cannot be
+ *          read, and may be the newest
  */
 int choose_snapshot(const struct repository_options *options, struct source *source, const char *ns,
 		    const char *text, struct snapshot *ret, struct failure *why) MUST_CHECK;

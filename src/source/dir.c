@@ -80,16 +80,27 @@ static int open_ns(struct source_dir *dir, const char *ns, struct err *err)
 
 /* -- lists ----------------------------------------------------------------------------------- */
 
-/*
- * The descriptor; -ENOENT = it is not there (any more), or no directory: a symbolic link of somebody.
- * Any other failure is the list's: what cannot be looked at must not look as if it were not there.
- */
+/* The descriptor; -ENOENT = it is not there (any more), or no directory: a symbolic link of somebody. */
 static int open_listed(int dir_fd, const char *name, struct err *err)
 {
 	int fd = folder_open(dir_fd, name);
 	if (fd == -ENOENT || fd == -ENOTDIR)
 		return -ENOENT;
 	return fd < 0 ? err_errno(err, fd, "cannot open %s", name) : fd;
+}
+
+/*
+ * One of a list cannot be read: it is noted, so that it does not look as if it were not there, or it went away
+ * meanwhile.  0 = the list goes on; what runs short is the list's end.
+ */
+static int pass_over(struct unread *unread, int r, struct err *why, const char *what, struct err *err)
+{
+	if (r == -ENOENT)
+		return 0;
+	(void) err_while(why, r, "reading %s", what);
+	if (r != -ENOMEM && r != -EMFILE && r != -ENFILE)
+		return unread_add(unread, why, err);
+	return err_set(err, r, "%s", why->msg);
 }
 
 static int listing(struct source_dir *dir, const char *ns, int r, struct err *err)
@@ -191,11 +202,13 @@ static int is_finished_at(int group_fd, const char *name, struct err *err)
 	return r < 0 ? err_while(err, r, "reading snapshot %s", name) : r;
 }
 
-static int group_read(int fd, const struct group *group, struct group_info *ret, struct err *err)
+/* -ENOENT: it went away meanwhile. */
+static int group_read(int type_fd, struct group_info *ret, struct err *err)
 {
 	CLEANUP(strv_deinit) struct strv times = STRV_EMPTY;
-	int r = folder_list(fd, FOLDER_DIRS, is_snapshot_name, &times, err);
-	*ret = (struct group_info){ .group = *group, .n_snapshots = times.n };
+	CLEANUP(closep) int fd = open_listed(type_fd, ret->group.id, err);
+	int r = fd < 0 ? fd : folder_list(fd, FOLDER_DIRS, is_snapshot_name, &times, err);
+	ret->n_snapshots = times.n;
 	/* Sorted, and the newest one is what people want: from the end */
 	for (size_t i = times.n; r == 0 && i-- > 0;) {
 		int64_t time;
@@ -209,43 +222,47 @@ static int group_read(int fd, const struct group *group, struct group_info *ret,
 	return r < 0 ? r : read_owner(fd, &ret->owner, err);
 }
 
-/* Group @id of a type: @each of it.  -ENOENT: it went away meanwhile. */
-static int group_at(int type_fd, enum backup_type type, const char *id,
-		    int (*each)(void *user, const struct group *group, int fd, struct err *err), void *user,
-		    struct err *err)
+/* For each group of a namespace: @each(user, group, the directory it is in). */
+static int each_group(int ns_fd, int (*each)(void *user, const struct group *group, int type_fd, struct err *err),
+		      void *user, struct unread *unread, struct err *err)
 {
-	struct group group = { .type = type };
-	(void) snprintf(group.id, sizeof group.id, "%s", id);
-	CLEANUP(closep) int fd = open_listed(type_fd, id, err);
-	return fd < 0 ? fd : each(user, &group, fd, err);
-}
-
-/* For each group of a namespace: @each(user, group, its directory). */
-static int each_group(int ns_fd, int (*each)(void *user, const struct group *group, int fd,
-					     struct err *err),
-		      void *user, struct err *err)
-{
-	for (int type = 0; type < N_BACKUP_TYPES; type++) {
-		const char *type_name = backup_type_name((enum backup_type)type);
-		CLEANUP(closep) int type_fd = open_listed(ns_fd, type_name, err);
+	int r = 0;
+	for (int type = 0; r == 0 && type < N_BACKUP_TYPES; type++) {
+		struct group group = { .type = (enum backup_type)type };
+		const char *name = backup_type_name(group.type);
+		struct err why = ERR_NONE;
+		CLEANUP(closep) int fd = open_listed(ns_fd, name, &why);
 		CLEANUP(strv_deinit) struct strv ids = STRV_EMPTY;
-		int r = type_fd < 0 ? type_fd : folder_list(type_fd, FOLDER_DIRS, is_safe_id, &ids, err);
-		if (r < 0 && r != -ENOENT)
-			return type_fd < 0 ? r : err_while(err, r, "reading %s", type_name);
-		for (size_t i = 0; i < ids.n; i++) {
-			r = group_at(type_fd, (enum backup_type)type, ids.items[i], each, user, err);
-			if (r < 0 && r != -ENOENT)
-				return err_while(err, r, "reading group %s/%s", type_name, ids.items[i]);
+		r = fd < 0 ? fd : folder_list(fd, FOLDER_DIRS, is_safe_id, &ids, &why);
+		if (r < 0)
+			r = pass_over(unread, r, &why, name, err);
+		for (size_t i = 0; r == 0 && i < ids.n; i++) {
+			(void) snprintf(group.id, sizeof group.id, "%s", ids.items[i]);
+			r = each(user, &group, fd, err);
 		}
 	}
-	return 0;
+	return r;
 }
 
-static int add_group(void *user, const struct group *group, int fd, struct err *err)
+static int pass_over_group(struct unread *unread, int r, struct err *why, const struct group *group,
+			   struct err *err)
 {
-	struct group_info info = { 0 };
+	char text[GROUP_TEXT_SIZE];
+	group_format(group, text);
+	return pass_over(unread, r, why, text, err);
+}
+
+static int add_group(void *user, const struct group *group, int type_fd, struct err *err)
+{
+	struct group_info info = { .group = *group };
 	struct group_list *list = user;
-	int r = group_read(fd, group, &info, err);
+	struct err why = ERR_NONE;
+	int r = group_read(type_fd, &info, &why);
+	if (r == -ENOENT)
+		return 0;
+	info.is_unread = r < 0;
+	if (r < 0)
+		r = pass_over_group(&list->unread, r, &why, group, err);
 	if (r == 0)
 		r = array_grow(&list->items, list->n, &list->cap, sizeof info, err);
 	if (r < 0)
@@ -260,7 +277,7 @@ static int dir_list_groups(struct source *source, const char *ns, struct group_l
 {
 	struct source_dir *dir = dir_of(source);
 	CLEANUP(closep) int ns_fd = open_ns(dir, ns, err);
-	return ns_fd < 0 ? ns_fd : listing(dir, ns, each_group(ns_fd, add_group, ret, err), err);
+	return ns_fd < 0 ? ns_fd : listing(dir, ns, each_group(ns_fd, add_group, ret, &ret->unread, err), err);
 }
 
 static int snapshot_read_files(int fd, struct snapshot_info *info, struct err *err)
@@ -287,9 +304,10 @@ static int snapshot_read_files(int fd, struct snapshot_info *info, struct err *e
 }
 
 /* -ENOENT: it went away meanwhile. */
-static int snapshot_read(int fd, struct snapshot_info *info, struct err *err)
+static int snapshot_read(int group_fd, const char *name, struct snapshot_info *info, struct err *err)
 {
-	int r = is_finished(fd, err);
+	CLEANUP(closep) int fd = open_listed(group_fd, name, err);
+	int r = fd < 0 ? fd : is_finished(fd, err);
 	info->is_finished = r > 0;
 	if (r >= 0)
 		r = has_file(fd, ".protected", err);
@@ -297,14 +315,28 @@ static int snapshot_read(int fd, struct snapshot_info *info, struct err *err)
 	return r < 0 ? r : snapshot_read_files(fd, info, err);
 }
 
+static int pass_over_snapshot(struct unread *unread, int r, struct err *why, struct snapshot_info *info,
+			      struct err *err)
+{
+	char text[SNAPSHOT_TEXT_SIZE];
+	snapshot_format(&info->snapshot, text);
+	free(info->files);
+	*info = (struct snapshot_info){ .snapshot = info->snapshot, .is_unread = true };
+	return pass_over(unread, r, why, text, err);
+}
+
 static int add_snapshot(struct snapshot_list *list, const struct group *group, int group_fd,
 			const char *name, struct err *err)
 {
 	struct snapshot_info info = { .snapshot = { .group = *group } };
-	CLEANUP(closep) int fd = open_listed(group_fd, name, err);
-	if (fd < 0 || !snapshot_time_parse(name, &info.snapshot.time))
-		return fd < 0 ? fd : 0;
-	int r = snapshot_read(fd, &info, err);
+	struct err why = ERR_NONE;
+	if (!snapshot_time_parse(name, &info.snapshot.time))
+		return 0;
+	int r = snapshot_read(group_fd, name, &info, &why);
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		r = pass_over_snapshot(&list->unread, r, &why, &info, err);
 	if (r == 0)
 		r = array_grow(&list->items, list->n, &list->cap, sizeof info, err);
 	if (r < 0)
@@ -314,18 +346,26 @@ static int add_snapshot(struct snapshot_list *list, const struct group *group, i
 	return r;
 }
 
-static int add_snapshots(void *user, const struct group *group, int fd, struct err *err)
+static int add_snapshots(struct snapshot_list *list, const struct group *group, int fd, struct err *err)
 {
 	CLEANUP(strv_deinit) struct strv times = STRV_EMPTY;
-	int r = folder_list(fd, FOLDER_DIRS, is_snapshot_name, &times, err);
-	for (size_t i = 0; r == 0 && i < times.n; i++) {
-		r = add_snapshot(user, group, fd, times.items[i], err);
-		if (r == -ENOENT)
-			r = 0;
-		if (r < 0)
-			return err_while(err, r, "reading snapshot %s", times.items[i]);
-	}
+	struct err why = ERR_NONE;
+	int r = folder_list(fd, FOLDER_DIRS, is_snapshot_name, &times, &why);
+	list->is_cut = r < 0 && r != -ENOENT;
+	if (r < 0)
+		r = pass_over_group(&list->unread, r, &why, group, err);
+	for (size_t i = 0; r == 0 && i < times.n; i++)
+		r = add_snapshot(list, group, fd, times.items[i], err);
 	return r;
+}
+
+static int add_snapshots_of(void *user, const struct group *group, int type_fd, struct err *err)
+{
+	struct snapshot_list *list = user;
+	struct err why = ERR_NONE;
+	CLEANUP(closep) int fd = open_listed(type_fd, group->id, &why);
+	return fd < 0 ? pass_over_group(&list->unread, fd, &why, group, err)
+		      : add_snapshots(list, group, fd, err);
 }
 
 static int dir_list_snapshots(struct source *source, const char *ns, const struct group *group,
@@ -336,7 +376,7 @@ static int dir_list_snapshots(struct source *source, const char *ns, const struc
 	if (ns_fd < 0)
 		return ns_fd;
 	if (!group)
-		return listing(dir, ns, each_group(ns_fd, add_snapshots, ret, err), err);
+		return listing(dir, ns, each_group(ns_fd, add_snapshots_of, ret, &ret->unread, err), err);
 	char text[GROUP_TEXT_SIZE];
 	group_format(group, text);
 	CLEANUP(closep) int fd = folder_open(ns_fd, text);

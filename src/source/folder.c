@@ -42,7 +42,7 @@ static bool is_kind(int dir_fd, const struct dirent *entry, enum folder_want wan
 		return entry->d_type == (want == FOLDER_DIRS ? DT_DIR : DT_REG);
 	struct stat st;
 	if (fstatat(dir_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return false;
+		return errno != ENOENT; /* whoever opens it learns why */
 	return want == FOLDER_DIRS ? S_ISDIR(st.st_mode) : S_ISREG(st.st_mode);
 }
 
@@ -58,18 +58,16 @@ int folder_list(int dir_fd, enum folder_want want, bool (*is_wanted)(const char 
 		return err_errno(err, r, "cannot list a directory");
 	}
 	struct dirent *entry;
-	while (errno = 0, (entry = readdir(dir))) {
-		if (entry->d_name[0] == '.' || (is_wanted && !is_wanted(entry->d_name)) ||
-		    !is_kind(dir_fd, entry, want))
-			continue;
-		int r = strv_add(ret, entry->d_name, err);
-		if (r < 0)
-			return r;
+	int r = 0;
+	while (r == 0 && (errno = 0, entry = readdir(dir))) {
+		if (entry->d_name[0] != '.' && (!is_wanted || is_wanted(entry->d_name)) &&
+		    is_kind(dir_fd, entry, want))
+			r = strv_add(ret, entry->d_name, err);
 	}
-	if (errno)
-		return err_errno(err, -errno, "cannot list a directory");
+	if (r == 0 && errno)
+		r = err_errno(err, -errno, "cannot list a directory");
 	strv_sort(ret);
-	return 0;
+	return r;
 }
 
 int folder_open_file(int dir_fd, const char *name, uint64_t *ret_size)

@@ -15,7 +15,10 @@ int folder_open(int dir_fd, const char *path);
 
 enum folder_want { FOLDER_DIRS, FOLDER_FILES };
 
-/* Names of that kind that @is_wanted (NULL = all), sorted bytewise; hidden ones are left out. */
+/*
+ * Names of that kind that @is_wanted (NULL = all), sorted bytewise; hidden ones are left out.  A failure leaves
+ * those in @ret that were read before it.
+ */
 int folder_list(int dir_fd, enum folder_want want, bool (*is_wanted)(const char *name),
 		struct strv *ret, struct err *err) MUST_CHECK;
 

@@ -5,11 +5,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+int unread_add(struct unread *unread, const struct err *why, struct err *err)
+{
+	if (unread->n++ == 0)
+		unread->code = why->code;
+	return unread->n > UNREAD_WORDS ? 0 : strv_add(&unread->words, why->msg, err);
+}
+
 void group_list_deinit(struct group_list *list)
 {
 	for (size_t i = 0; i < list->n; i++)
 		free(list->items[i].owner);
 	free(list->items);
+	strv_deinit(&list->unread.words);
 	*list = GROUP_LIST_EMPTY;
 }
 
@@ -18,6 +26,7 @@ void snapshot_list_deinit(struct snapshot_list *list)
 	for (size_t i = 0; i < list->n; i++)
 		free(list->items[i].files);
 	free(list->items);
+	strv_deinit(&list->unread.words);
 	*list = SNAPSHOT_LIST_EMPTY;
 }
 

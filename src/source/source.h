@@ -56,6 +56,7 @@ struct snapshot_file {
 
 struct snapshot_info {
 	struct snapshot snapshot;
+	bool is_unread; /* it is there, and nothing more is known of it */
 	bool is_finished, is_protected;
 	struct snapshot_file *files;
 	size_t n_files;
@@ -64,25 +65,43 @@ struct snapshot_info {
 struct group_info {
 	struct group group;
 	char *owner; /* NULL = unknown */
+	bool is_unread; /* it is there; what its newest finished snapshot is, cannot be told, nor what follows */
 	size_t n_snapshots;
 	bool has_finished;
 	int64_t last_time; /* of the newest finished snapshot, else of the newest */
 };
 
+/*
+ * What of a list cannot be read: on a dying disk the rest is what people need.  Whoever takes the newest of
+ * a list must look at the marks of its items as well.
+ */
+struct unread {
+	struct strv words; /* what it is, and why; one line for each of the first UNREAD_WORDS */
+	size_t n;	   /* all of them */
+	int code;	   /* of the first; 0 = none */
+};
+
+#define UNREAD_WORDS 20
+
 struct group_list {
 	struct group_info *items;
 	size_t n, cap;
+	struct unread unread;
 };
 
 struct snapshot_list {
 	struct snapshot_info *items;
 	size_t n, cap;
+	bool is_cut; /* of the one group that was asked for there may be more, and newer ones */
+	struct unread unread;
 };
 
 #define GROUP_LIST_EMPTY    ((struct group_list){ 0 })
 #define SNAPSHOT_LIST_EMPTY ((struct snapshot_list){ 0 })
 void group_list_deinit(struct group_list *list);
 void snapshot_list_deinit(struct snapshot_list *list);
+
+int unread_add(struct unread *unread, const struct err *why, struct err *err) MUST_CHECK;
 
 /* Is it there? */
 struct source_health {
@@ -142,11 +161,11 @@ static inline void source_closep(struct source **source)
  */
 int source_list_namespaces(struct source *source, struct strv *ret, struct err *err) MUST_CHECK;
 
-/* Sorted.  -ENOENT: no such namespace. */
+/* Sorted; without what it notes as unread.  -ENOENT: no such namespace. */
 int source_list_groups(struct source *source, const char *ns, struct group_list *ret,
 		       struct err *err) MUST_CHECK;
 
-/* Sorted; @group NULL = all.  -ENOENT: no such namespace or group. */
+/* The same; @group NULL = all.  -ENOENT: no such namespace or group. */
 int source_list_snapshots(struct source *source, const char *ns, const struct group *group,
 			  struct snapshot_list *ret, struct err *err) MUST_CHECK;
 

@@ -120,6 +120,11 @@ class Session:
     def pbsmap(self, *arguments, **more):
         return self.run(PBSMAP, *arguments, **more)
 
+    def traced(self, options, *arguments, **more):
+        """The program under strace, which writes to "calls"; leaks cannot be looked for there."""
+        return self.run("strace", "-q", "-o", self.path("calls"), *options, PBSMAP, *arguments,
+                        env={"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}, **more)
+
     def fails(self, status, *arguments, **more):
         """The program refuses, with exactly this status, in one line, and nothing on stdout."""
         result = self.pbsmap(*arguments, check=False, **more)

@@ -160,6 +160,19 @@ def test_words_come_from_the_repository(s, golden, history):
     assert candidates(s, "groups", "--repository", history, "--ns=") == ["--ns=a", "--ns=a/b"]
 
 
+def test_no_older_snapshot_stands_for_one_that_cannot_be_read(s, root, history):
+    os.chmod(os.path.dirname(s.directory), 0o755)
+    command = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all",
+               shutil.copy(PBSMAP, s.path("pbsmap")), "__complete", "words", "map", "--repository", history]
+    offered = [s.run(*command, *words).out.splitlines()[1:] for words in (["vm/1"], ["vm/1/"], ["vm/1", ""])]
+    assert offered[0] == [f"vm/1\tnewest: {TIMES[1]}", "vm/1/\tits snapshots: 3"]
+    assert offered[1:] == [[f"vm/1/{TIMES[1]}", f"vm/1/{TIMES[0]}"], ["drive-a.img"]]
+    os.chmod(os.path.join(history, f"vm/1/{TIMES[1]}"), 0)
+    offered = [s.run(*command, *words).out.splitlines()[1:] for words in (["vm/1"], ["vm/1/"], ["vm/1", ""])]
+    assert offered == [["vm/1\tnot readable", "vm/1/\tnot readable"], [f"vm/1/{TIMES[0]}"], []]
+    assert s.run(*command, f"vm/1/{TIMES[0]}", "").out.splitlines()[1:] == ["drive-a.img"]
+
+
 def test_a_repository_may_be_named_in_every_way(s, golden):
     groups = candidates(s, "snapshots", "--repository", golden.store, "")
     assert groups

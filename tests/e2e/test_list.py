@@ -8,9 +8,10 @@ import shutil
 import pytest
 
 from golden import SETS
-from harness import NOT_FOUND, PBSMAP, REFUSED, open_fd
+from harness import DAMAGED, NOT_FOUND, PBSMAP, REFUSED, open_fd
 
 SNAPSHOT = "vm/100/2024-06-03T00:00:00Z"
+OLDER = "vm/100/2024-06-01T00:00:00Z"
 
 
 @pytest.fixture
@@ -88,20 +89,82 @@ def test_on_a_servers_host(s, own_mounts, store):
     assert r"/locks/main/vm-100-2024\x2d06\x2d03T00\x3a00\x3a00Z" in result.out
 
 
-@pytest.mark.directory
-@pytest.mark.parametrize("closed", ["vm", "vm/100", SNAPSHOT, "ns/a/ns"])
-def test_what_may_not_be_looked_at_is_refused_and_not_left_out(s, root, store, closed):
+# -- what cannot be read ---------------------------------------------------------------------------
+
+
+def as_nobody(s):
+    """The program without any rights."""
     os.chmod(os.path.dirname(s.directory), 0o755)
     program = shutil.copy(PBSMAP, s.path("pbsmap"))
-    as_nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all", program]
-    commands = [["namespaces"]] if closed.startswith("ns/") else [["groups"], ["snapshots"]]
-    for command in commands:
-        s.run(*as_nobody, *command, "--repository", store)
+    return ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all", program]
+
+
+@pytest.mark.directory
+@pytest.mark.parametrize("closed", ["ns", "ns/a/ns"])
+def test_namespaces_that_may_not_be_looked_at_are_refused(s, root, store, closed):
+    command = [*as_nobody(s), "namespaces", "--repository", store]
+    s.run(*command)
     os.chmod(os.path.join(store, closed), 0)
-    for command in commands:
-        result = s.run(*as_nobody, *command, "--repository", store, check=False)
-        assert (result.status, result.out) == (REFUSED, "")
-        assert f"cannot open {os.path.basename(closed)}: Permission denied" in result.err and store in result.err
+    result = s.run(*command, check=False)
+    assert (result.status, result.out) == (REFUSED, "")
+    assert "cannot open ns: Permission denied" in result.err and store in result.err
+
+
+@pytest.mark.directory
+@pytest.mark.parametrize("closed", ["vm", "vm/100", SNAPSHOT])
+def test_what_may_not_be_looked_at_is_said_and_the_rest_listed(s, root, store, closed):
+    nobody, at = as_nobody(s), ["--json", "--repository", store]
+    before = {name: s.run(*nobody, name, *at).json for name in ("groups", "snapshots")}
+    os.chmod(os.path.join(store, closed), 0)
+    said = {name: s.run(*nobody, name, *at, check=False) for name in before}
+    for result in said.values():
+        assert result.status == REFUSED, result
+        assert result.err.count("\n") == 1, result
+        assert f"cannot open {os.path.basename(closed)}: Permission denied, while reading " in result.err
+    expect_listed_but(before, {name: result.json for name, result in said.items()}, closed)
+    table = s.run(*nobody, "snapshots", *at[1:], check=False)
+    assert table.status == REFUSED and "host/plain/" in table.out
+    assert bool(re.search(f"{SNAPSHOT} +- +not readable", table.out)) == (closed == SNAPSHOT)
+
+
+def expect_listed_but(before, after, closed):
+    """All that was there before; of what is inside @closed, or has it inside, no more than the name."""
+    def is_touched(name):
+        return f"{name}/".startswith(f"{closed}/") or f"{closed}/".startswith(f"{name}/")
+
+    for key, rows in (("group", after["groups"]), ("snapshot", after["snapshots"])):
+        whole = [row for row in before[f"{key}s"] if not is_touched(row[key])]
+        assert whole and [row for row in rows if not is_touched(row[key])] == whole
+    touched = {row["group"]: row for row in after["groups"] if is_touched(row["group"])}
+    assert set(touched) == ({"vm/100"} if closed != "vm" else set())
+    for row in touched.values():
+        assert row["last-snapshot"] is row["last-backup"] is row["backup-count"] is None
+    touched = {row["snapshot"]: row for row in after["snapshots"] if is_touched(row["snapshot"])}
+    assert set(touched) == ({closed} if closed.count("/") == 2 else set())
+    for row in touched.values():
+        assert row["finished"] is row["protected"] is row["size"] is None and row["files"] == []
+
+
+def on_a_dying_disk(s, name, *words):
+    """Whatever is opened by this name cannot be."""
+    return s.traced(["-P", name, "-e", "inject=openat:error=EIO"], *words, check=False)
+
+
+@pytest.mark.directory
+@pytest.mark.parametrize("broken", ["vm", "vm/100", OLDER])
+def test_a_dying_disk_hides_nothing_else(s, strace, store, broken):
+    os.rename(os.path.join(store, SNAPSHOT), os.path.join(store, OLDER))  # a time that no other snapshot has
+    name, at = os.path.basename(broken), ["--json", "--repository", store]
+    before = {command: s.pbsmap(command, *at).json for command in ("groups", "snapshots")}
+    said = {command: on_a_dying_disk(s, name, command, *at) for command in before}
+    for result in said.values():
+        assert result.status == DAMAGED, result
+        assert result.err.count("\n") == 1, result
+        assert f"cannot open {name}: Input/output error, while reading " in result.err
+    expect_listed_but(before, {command: result.json for command, result in said.items()}, broken)
+
+
+# --------------------------------------------------------------------------------------------------
 
 
 def test_files(s, at):

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mapping/choose.h"
 
+#include <ftw.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "format/data.h"
 #include "scratch.h"
@@ -18,6 +21,11 @@
 
 static struct source *source;
 
+static int open_to_all(const char *path, const struct stat *st, int type, struct FTW *where)
+{
+	return type == FTW_D ? chmod(path, 0755) : 0;
+}
+
 static int begin(void **state)
 {
 	if (scratch_begin(state))
@@ -26,7 +34,7 @@ static int begin(void **state)
 	scratch_puts("store/" OLDER "/index.json.blob", "here is what makes it finished");
 	scratch_puts("store/" UNFINISHED "/drive-scsi0.img.fidx", "");
 	scratch_puts("store/vm/300/2024-06-01T00:00:00Z/drive-scsi0.img.fidx", "");
-	return source_dir_open("./store", &source, NULL);
+	return nftw("store", open_to_all, 16, FTW_PHYS) || source_dir_open("./store", &source, NULL);
 }
 
 static int end(void **state)
@@ -103,6 +111,41 @@ static void says_what_there_is_instead_of_a_snapshot(void **state)
 		expect(rows[i].text, r, &why.err, rows[i].r, rows[i].words);
 		assert_int_equal(why.err.code, r);
 		assert_string_equal(joined(&why.candidates), rows[i].candidates);
+	}
+}
+
+/* What cannot be read may be the newest: an older one never stands for it.  As somebody without rights. */
+static void says_when_the_newest_snapshot_cannot_be_read(void **state)
+{
+	static const struct {
+		const char *closed;
+		mode_t mode;
+		int r;
+		const char *words, *said;
+	} rows[] = {
+		{ NEWEST, 0, -EACCES, "/" NEWEST ": Permission denied, while looking for the newest snapshot of vm/100",
+		  "skipped " UNFINISHED ": it is not finished" },
+		{ UNFINISHED, 0, -EACCES, "/" UNFINISHED ": Permission denied, while looking for the newest", "" },
+		{ UNFINISHED, 0444, -EACCES, "cannot look at index.json.blob: Permission denied", "" },
+		{ "vm/100", 0444, -EACCES,
+		  "cannot list a directory: Permission denied, while reading vm/100, while looking", "" },
+		{ "vm/100", 0, -EACCES, "cannot open vm/100: Permission denied", "" },
+		{ OLDER, 0, 0, NULL, "skipped " UNFINISHED ": it is not finished|snapshot " NEWEST },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		CLEANUP(strv_deinit) struct strv said = STRV_EMPTY;
+		struct repository_options options = store_options(&said);
+		CLEANUP(failure_deinit) struct failure why = FAILURE_NONE;
+		struct snapshot snapshot;
+		char path[100];
+		(void) snprintf(path, sizeof path, "store/%s", rows[i].closed);
+		assert_int_equal(chmod(path, rows[i].mode), 0);
+		(void) setfsuid(geteuid() ? geteuid() : 65534);
+		int r = choose_snapshot(&options, source, "", "vm/100", &snapshot, &why);
+		(void) setfsuid(geteuid());
+		assert_int_equal(chmod(path, 0755), 0);
+		expect(rows[i].closed, r, &why.err, rows[i].r, rows[i].words);
+		assert_string_equal(joined(&said), rows[i].said);
 	}
 }
 
@@ -283,6 +326,7 @@ int main(void)
 		TEST(takes_the_newest_finished_snapshot_of_a_group_and_says_so),
 		TEST(takes_a_snapshot_as_it_was_written),
 		TEST(says_what_there_is_instead_of_a_snapshot),
+		TEST(says_when_the_newest_snapshot_cannot_be_read),
 		TEST(takes_an_image_with_or_without_the_server_s_ending),
 		TEST(says_what_images_there_are_instead),
 		TEST(takes_a_file_archive_or_the_pair_it_is_kept_in),

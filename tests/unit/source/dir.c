@@ -9,6 +9,7 @@
 #include <sys/file.h>
 #include <sys/fsuid.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -308,56 +309,198 @@ static void says_what_is_not_there_to_list(void **state)
 
 /* -- one snapshot -- */
 
-/* As somebody who has no rights beyond the modes: of this thread only, and given back. */
-static int list_as_nobody(struct source *source, char what, struct err *err)
+/* The linker puts __wrap_openat64() in the place of openat(): on a dying disk this name cannot be opened. */
+static const char *broken_name;
+
+/* What a list of groups, of snapshots or of those of a Group has: "vm/100? vm/200", what it says it lacks. */
+struct listed {
+	char items[400];
+	struct unread unread;
+	bool is_cut;
+};
+
+static void note_item(struct listed *ret, const char *text, bool is_unread)
+{
+	size_t len = strlen(ret->items);
+	(void) snprintf(ret->items + len, sizeof ret->items - len, "%s%s%s", len ? " " : "", text,
+			is_unread ? "?" : "");
+}
+
+static int list_groups(struct source *source, struct listed *ret, struct err *err)
+{
+	CLEANUP(group_list_deinit) struct group_list list = GROUP_LIST_EMPTY;
+	int r = source_list_groups(source, "", &list, err);
+	for (size_t i = 0; i < list.n; i++) {
+		char text[GROUP_TEXT_SIZE];
+		group_format(&list.items[i].group, text);
+		note_item(ret, text, list.items[i].is_unread);
+	}
+	ret->unread = list.unread;
+	list.unread = (struct unread){ 0 };
+	return r;
+}
+
+static int list_snapshots(struct source *source, const char *of, struct listed *ret, struct err *err)
+{
+	CLEANUP(snapshot_list_deinit) struct snapshot_list list = SNAPSHOT_LIST_EMPTY;
+	struct group group;
+	if (of)
+		assert_int_equal(group_parse(of, &group, NULL), 0);
+	int r = source_list_snapshots(source, "", of ? &group : NULL, &list, err);
+	for (size_t i = 0; i < list.n; i++) {
+		char text[SNAPSHOT_TEXT_SIZE];
+		snapshot_format(&list.items[i].snapshot, text);
+		note_item(ret, text, list.items[i].is_unread);
+	}
+	ret->unread = list.unread;
+	ret->is_cut = of && list.is_cut;
+	list.unread = (struct unread){ 0 };
+	return r;
+}
+
+static int list_namespaces(struct source *source, struct listed *ret, struct err *err)
 {
 	CLEANUP(strv_deinit) struct strv names = STRV_EMPTY;
-	CLEANUP(group_list_deinit) struct group_list groups = GROUP_LIST_EMPTY;
-	CLEANUP(snapshot_list_deinit) struct snapshot_list snapshots = SNAPSHOT_LIST_EMPTY;
-	struct group group;
-	assert_int_equal(group_parse("vm/100", &group, NULL), 0);
+	int r = source_list_namespaces(source, &names, err);
+	for (size_t i = 0; i < names.n; i++)
+		note_item(ret, names.items[i], false);
+	return r;
+}
+
+/* As somebody who has no rights beyond the modes: of this thread only, and given back. */
+static int list_as_nobody(struct source *source, char what, struct listed *ret, struct err *err)
+{
+	*ret = (struct listed){ 0 };
 	(void) setfsuid(geteuid() ? geteuid() : 65534);
-	int r = what == 'n' ? source_list_namespaces(source, &names, err)
-	      : what == 'g' ? source_list_groups(source, "", &groups, err)
-	      : source_list_snapshots(source, "", what == 'G' ? &group : NULL, &snapshots, err);
+	int r = what == 'n' ? list_namespaces(source, ret, err)
+	      : what == 'g' ? list_groups(source, ret, err)
+	      : list_snapshots(source, what == 'G' ? "vm/100" : NULL, ret, err);
 	(void) setfsuid(geteuid());
 	return r;
 }
 
-static void leaves_nothing_out_that_it_may_not_look_at(void **state)
+static void refuses_namespaces_that_it_may_not_look_at(void **state)
 {
 	struct store *s = *state;
-	/* What is closed, and how; for which lists that matters: namespaces, groups, snapshots, of a Group */
 	const struct {
-		const char *path;
-		mode_t mode;
-		const char *lists, *words;
+		const char *path, *words;
 	} rows[] = {
-		{ "ns", 0, "n", "cannot open ns: Permission denied, while listing /" },
-		{ "ns/a", 0, "n", "cannot open a: Permission denied" },
-		{ "ns/a/ns", 0, "n", "cannot open ns: Permission denied, while looking below namespace a" },
-		{ "vm", 0, "gs", "cannot open vm: Permission denied, while listing /" },
-		{ "vm", 0444, "gs", "cannot list a directory: Permission denied, while reading vm, while" },
-		{ "vm/100", 0, "gsG", "100: Permission denied" },
-		{ "vm/100/" DAY(1), 0, "gsG", "cannot open " DAY(1) ": Permission denied, while" },
-		{ "vm/100/" DAY(1), 0444, "gsG", "cannot look at index.json.blob: Permission denied, while "
-						 "reading snapshot " DAY(1) ", while" },
+		{ "ns", "cannot open ns: Permission denied, while listing /" },
+		{ "ns/a", "cannot open a: Permission denied" },
+		{ "ns/a/ns", "cannot open ns: Permission denied, while looking below namespace a" },
 	};
-	put_text(s->fd, "vm/100/" DAY(1) "/index.json.blob", "");
 	put_dir(s->fd, "ns/a/ns/b");
 	CLEANUP(source_closep) struct source *source = open_dir(s->path);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		assert_int_equal(fchmodat(s->fd, rows[i].path, rows[i].mode, 0), 0);
-		for (const char *what = "ngsG"; *what; what++) {
-			struct err err = ERR_NONE;
-			int r = list_as_nobody(source, *what, &err);
-			if (strchr(rows[i].lists, *what))
-				expect(r, &err, -EACCES, rows[i].words);
-			else if (*what == 'n' || rows[i].path[0] == 'n')
-				expect(r, &err, 0, NULL);
-		}
+		struct listed listed;
+		struct err err = ERR_NONE;
+		assert_int_equal(fchmodat(s->fd, rows[i].path, 0, 0), 0);
+		int r = list_as_nobody(source, 'n', &listed, &err);
 		assert_int_equal(fchmodat(s->fd, rows[i].path, 0755, 0), 0);
+		expect(r, &err, -EACCES, rows[i].words);
 	}
+}
+
+#define OTHERS " vm/200/" DAY(3)
+#define BOTH "vm/100/" DAY(1) " vm/100/" DAY(2) "?"
+
+/* Groups, snapshots, those of a group, where one thing cannot be read; "" = the list itself fails. */
+static const struct {
+	const char *closed;
+	mode_t mode;
+	const char *broken;
+	const char *groups, *snapshots, *of_group;
+	bool is_cut;
+	const char *words;
+} unreadable[] = {
+	{ "vm", 0, NULL, "ct/1", "ct/1/" DAY(1), "", false, "cannot open vm: Permission denied, while reading vm" },
+	{ "vm", 0444, NULL, "ct/1", "ct/1/" DAY(1), "", false,
+	  "cannot list a directory: Permission denied, while reading vm" },
+	{ "vm/100", 0, NULL, "ct/1 vm/100? vm/200", "ct/1/" DAY(1) OTHERS, "", false,
+	  "cannot open 100: Permission denied, while reading vm/100" },
+	{ "vm/100", 0444, NULL, "ct/1 vm/100? vm/200", "ct/1/" DAY(1) OTHERS, NULL, true,
+	  "cannot list a directory: Permission denied, while reading vm/100" },
+	{ "vm/100/" DAY(2), 0, NULL, "ct/1 vm/100? vm/200", "ct/1/" DAY(1) " " BOTH OTHERS, BOTH, false,
+	  "cannot open " DAY(2) ": Permission denied, while reading " },
+	{ "vm/100/" DAY(2), 0444, NULL, "ct/1 vm/100? vm/200", "ct/1/" DAY(1) " " BOTH OTHERS, BOTH, false,
+	  "cannot look at index.json.blob: Permission denied, while reading " },
+	{ "vm", 0755, "vm", "ct/1", "ct/1/" DAY(1), "", false, "cannot open vm: Input/output error, while reading vm" },
+	{ "vm", 0755, "100", "ct/1 vm/100? vm/200", "ct/1/" DAY(1) OTHERS, "", false,
+	  "cannot open 100: Input/output error, while reading vm/100" },
+	{ "vm", 0755, DAY(2), "ct/1 vm/100? vm/200", "ct/1/" DAY(1) " " BOTH OTHERS, BOTH, false,
+	  "cannot open " DAY(2) ": Input/output error, while reading " },
+};
+
+static void lists_the_rest_where_something_cannot_be_read(void **state)
+{
+	struct store *s = *state;
+	put_text(s->fd, "ct/1/" DAY(1) "/index.json.blob", "");
+	put_text(s->fd, "vm/100/" DAY(1) "/index.json.blob", "");
+	put_text(s->fd, "vm/100/" DAY(2) "/index.json.blob", "");
+	put_text(s->fd, "vm/200/" DAY(3) "/index.json.blob", "");
+	CLEANUP(source_closep) struct source *source = open_dir(s->path);
+	for (size_t i = 0; i < ARRAY_LEN(unreadable); i++) {
+		for (const char *what = "gsG"; *what; what++) {
+			struct listed listed;
+			struct err err = ERR_NONE;
+			int code = unreadable[i].broken ? -EIO : -EACCES;
+			const char *want = *what == 'g' ? unreadable[i].groups
+					 : *what == 's' ? unreadable[i].snapshots : unreadable[i].of_group;
+			assert_int_equal(fchmodat(s->fd, unreadable[i].closed, unreadable[i].mode, 0), 0);
+			broken_name = unreadable[i].broken;
+			int r = list_as_nobody(source, *what, &listed, &err);
+			broken_name = NULL;
+			assert_int_equal(fchmodat(s->fd, unreadable[i].closed, 0755, 0), 0);
+			if (want && !*want) {
+				expect(r, &err, code, "while listing /");
+				continue;
+			}
+			expect(r, &err, 0, NULL);
+			assert_string_equal(listed.items, want ? want : "");
+			assert_int_equal(listed.is_cut, *what == 'G' && unreadable[i].is_cut);
+			assert_int_equal(listed.unread.n, 1);
+			assert_int_equal(listed.unread.code, code);
+			assert_non_null(strstr(listed.unread.words.items[0], unreadable[i].words));
+			strv_deinit(&listed.unread.words);
+		}
+	}
+}
+
+/* The next one would fail the same way, and the list would be short of all. */
+static void ends_a_list_when_it_runs_short_itself(void **state)
+{
+	struct store *s = *state;
+	struct listed listed = { 0 };
+	struct err err = ERR_NONE;
+	put_text(s->fd, "vm/100/" DAY(1) "/index.json.blob", "");
+	CLEANUP(source_closep) struct source *source = open_dir(s->path);
+	struct rlimit had, none;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &had), 0);
+	CLEANUP(closep) int next = dup(s->fd); /* the first number that is free */
+	none = (struct rlimit){ (rlim_t)next + 4, had.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	int r = list_snapshots(source, NULL, &listed, &err);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &had), 0);
+	expect(r, &err, -EMFILE, "Too many open files, while");
+	assert_string_equal(listed.items, "");
+}
+
+static void says_no_more_than_twenty_of_what_it_lacks(void **state)
+{
+	struct store *s = *state;
+	struct listed listed;
+	struct err err = ERR_NONE;
+	for (int day = 1; day <= UNREAD_WORDS + 5; day++) {
+		char path[64];
+		(void) snprintf(path, sizeof path, "vm/100/2024-01-%02dT00:00:00Z", day);
+		put_dir(s->fd, path);
+		assert_int_equal(fchmodat(s->fd, path, 0, 0), 0);
+	}
+	CLEANUP(source_closep) struct source *source = open_dir(s->path);
+	expect(list_as_nobody(source, 'G', &listed, &err), &err, 0, NULL);
+	assert_int_equal(listed.unread.n, UNREAD_WORDS + 5);
+	assert_int_equal(listed.unread.words.n, UNREAD_WORDS);
+	strv_deinit(&listed.unread.words);
 }
 
 static void opens_only_a_snapshot_that_is_finished(void **state)
@@ -893,6 +1036,10 @@ int __wrap_openat64(int dir_fd, const char *path, int flags, ...)
 	mode_t mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
 	va_end(args);
 	bool is_prefix = strlen(path) == 4;
+	if (broken_name && strcmp(path, broken_name) == 0) {
+		errno = EIO;
+		return -1;
+	}
 	if (is_prefix && (dir_fd == stale_fd || stale_fd == ALL_STALE)) {
 		n_stale++;
 		errno = ESTALE;
@@ -946,7 +1093,10 @@ int main(void)
 		STORE_TEST(lists_groups_and_nothing_else),
 		STORE_TEST(lists_snapshots_and_nothing_else),
 		STORE_TEST(says_what_is_not_there_to_list),
-		STORE_TEST(leaves_nothing_out_that_it_may_not_look_at),
+		STORE_TEST(refuses_namespaces_that_it_may_not_look_at),
+		STORE_TEST(lists_the_rest_where_something_cannot_be_read),
+		STORE_TEST(ends_a_list_when_it_runs_short_itself),
+		STORE_TEST(says_no_more_than_twenty_of_what_it_lacks),
 		STORE_TEST(opens_only_a_snapshot_that_is_finished),
 		STORE_TEST(keeps_the_open_snapshot_from_being_removed),
 		STORE_TEST(refuses_a_snapshot_that_somebody_removes),
