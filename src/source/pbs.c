@@ -66,6 +66,19 @@ static int listing(const struct source_pbs *pbs, const char *ns, int r, struct e
 		     : 0;
 }
 
+/* Not through a session: nothing is locked, and the server has no task for it. */
+static int call_for_blob(struct source_pbs *pbs, const char *ns, const struct snapshot *snapshot, const char *name,
+			 struct http_answer *ret, struct err *err)
+{
+	CLEANUP(buf_deinit) struct buf call = BUF_EMPTY;
+	int r = call_begin(pbs, "download", ns, &call, err);
+	if (r == 0)
+		r = call_add_snapshot(&call, snapshot, err);
+	if (r == 0)
+		r = url_add_query(&call, "file-name", name, err);
+	return r < 0 ? r : pbs_server_get(&pbs->server, call.data, BLOB_FILE_MAX, ret, err);
+}
+
 /* -- lists ----------------------------------------------------------------------------------- */
 
 static int pbs_list_namespaces(struct source *source, struct strv *ret, struct err *err)
@@ -81,6 +94,21 @@ static int pbs_list_namespaces(struct source *source, struct strv *ret, struct e
 	return listing(pbs, "", r, err);
 }
 
+/*
+ * The server lists a snapshot whose manifest it cannot read like one that is not finished, and an older one would
+ * stand for it.  Whether there is a manifest, only asking for it tells.
+ */
+static int settle_snapshot(struct source_pbs *pbs, const char *ns, struct snapshot_info *info, struct err *err)
+{
+	CLEANUP(http_answer_deinit) struct http_answer manifest = HTTP_ANSWER_EMPTY;
+	struct err why = ERR_NONE;
+	int r = call_for_blob(pbs, ns, &info->snapshot, "index.json.blob", &manifest, &why);
+	info->is_finished = r == 0 || r == -EREMOTEIO;
+	if (info->is_finished || r == -ENOENT || r == -EACCES)
+		return 0;
+	return err_set(err, r, "%s", why.msg);
+}
+
 static int list_snapshots(struct source_pbs *pbs, const char *ns, const struct group *group,
 			  struct snapshot_list *ret, struct err *err)
 {
@@ -91,7 +119,12 @@ static int list_snapshots(struct source_pbs *pbs, const char *ns, const struct g
 		r = call_add_group(&call, group, err);
 	if (r == 0)
 		r = pbs_server_get(&pbs->server, call.data, LIST_MAX, &answer, err);
-	return r < 0 ? r : pbs_answer_snapshots(answer.body.data, answer.body.len, ret, err);
+	if (r == 0)
+		r = pbs_answer_snapshots(answer.body.data, answer.body.len, ret, err);
+	for (size_t i = 0; r == 0 && i < ret->n; i++)
+		if (!ret->items[i].is_finished)
+			r = settle_snapshot(pbs, ns, &ret->items[i], err);
+	return r;
 }
 
 static int pbs_list_snapshots(struct source *source, const char *ns, const struct group *group,
@@ -159,19 +192,10 @@ static int download_blob(struct source_pbs *pbs, const char *name, uint8_t **ret
 	return 0;
 }
 
-/* Not through a session: nothing is locked, and the server has no task for it. */
-static int call_for_blob(struct source_pbs *pbs, const char *name, uint8_t **ret, size_t *ret_len,
-			 struct err *err)
+static int look_at_blob(struct source_pbs *pbs, const char *name, uint8_t **ret, size_t *ret_len, struct err *err)
 {
-	CLEANUP(buf_deinit) struct buf call = BUF_EMPTY;
 	CLEANUP(http_answer_deinit) struct http_answer answer = HTTP_ANSWER_EMPTY;
-	int r = call_begin(pbs, "download", pbs->reader.ns, &call, err);
-	if (r == 0)
-		r = call_add_snapshot(&call, &pbs->reader.snapshot, err);
-	if (r == 0)
-		r = url_add_query(&call, "file-name", name, err);
-	if (r == 0)
-		r = pbs_server_get(&pbs->server, call.data, BLOB_FILE_MAX, &answer, err);
+	int r = call_for_blob(pbs, pbs->reader.ns, &pbs->reader.snapshot, name, &answer, err);
 	if (r < 0)
 		return r;
 	*ret_len = answer.body.len;
@@ -217,7 +241,7 @@ static int pbs_read_blob(struct source *source, const char *name, uint8_t **ret,
 {
 	struct source_pbs *pbs = pbs_of(source);
 	if (!pbs->chunks)
-		return call_for_blob(pbs, name, ret, ret_len, err);
+		return look_at_blob(pbs, name, ret, ret_len, err);
 	if (!pbs->manifest || strcmp(name, "index.json.blob") != 0)
 		return download_blob(pbs, name, ret, ret_len, err);
 	*ret_len = pbs->manifest_len;

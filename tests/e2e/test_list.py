@@ -9,6 +9,7 @@ import pytest
 
 from golden import SETS
 from harness import DAMAGED, NOT_FOUND, PBSMAP, REFUSED, open_fd
+from test_damage import spoil
 
 SNAPSHOT = "vm/100/2024-06-03T00:00:00Z"
 OLDER = "vm/100/2024-06-01T00:00:00Z"
@@ -162,6 +163,26 @@ def test_a_dying_disk_hides_nothing_else(s, strace, store, broken):
         assert result.err.count("\n") == 1, result
         assert f"cannot open {name}: Input/output error, while reading " in result.err
     expect_listed_but(before, {command: result.json for command, result in said.items()}, broken)
+
+
+def spoil_manifest(store):
+    path = os.path.join(store, SNAPSHOT, "index.json.blob")
+    spoil(path, os.path.getsize(path) - 1)
+
+
+def test_no_older_snapshot_stands_for_one_whose_manifest_is_damaged(s, store):
+    """Of a backup server too, which lists such a one as if it were not finished."""
+    at = ["--repository", store]
+    s.run("cp", "-a", os.path.join(store, SNAPSHOT), os.path.join(store, OLDER))
+    assert f"snapshot {SNAPSHOT}\n" in s.pbsmap("files", "vm/100", *at).err
+    spoil_manifest(store)
+    for command in (["files", "vm/100"], ["map", "--via", "file", "vm/100", "drive-scsi1.img", s.path("image")]):
+        result = s.fails(DAMAGED, *command, *at)
+        assert f"snapshot {SNAPSHOT}\n" in result.err and OLDER not in result.err
+    last = {row["group"]: row["last-snapshot"] for row in s.pbsmap("groups", "--json", *at).json}
+    assert last["vm/100"] == SNAPSHOT
+    os.unlink(os.path.join(store, SNAPSHOT, "index.json.blob"))
+    assert f"skipped {SNAPSHOT}: it is not finished\n" in s.pbsmap("files", "vm/100", *at).err
 
 
 # --------------------------------------------------------------------------------------------------
