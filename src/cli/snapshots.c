@@ -20,25 +20,56 @@ static void row_deinit(struct row *row)
 	archive_list_deinit(&row->archives);
 }
 
-/* A snapshot that is damaged is still listed: that it is there is the news. */
-static int row_init(struct row *row, const struct place *place, struct err *err)
+static int read_manifest(struct row *row, const struct place *place, struct err *err)
 {
-	const struct snapshot_info *info = row->info;
-	if (info->is_finished &&
-	    source_open_snapshot(place->source, place->ns, &info->snapshot, NULL) == 0 &&
-	    backup_read_manifest(place->source, &row->manifest, NULL) < 0)
-		row->manifest = NULL;
-	return archive_list_make(info, row->manifest, &row->archives, err);
+	char text[SNAPSHOT_TEXT_SIZE];
+	int r = source_open_snapshot(place->source, place->ns, &row->info->snapshot, err);
+	if (r == 0)
+		r = backup_read_manifest(place->source, &row->manifest, err);
+	snapshot_format(&row->info->snapshot, text);
+	return r < 0 ? err_while(err, r, "reading the manifest of %s", text) : 0;
 }
 
-static int each_row(const struct place *place, const struct snapshot_list *list,
+/* Of the manifest itself; a server that is lost has none of the others either. */
+static bool is_damage(int code, bool is_remote)
+{
+	if (is_remote)
+		return code == -EBADMSG || code == -EREMOTEIO || code == -EPROTO || code == -EMSGSIZE;
+	return code != -ENOMEM && code != -EMFILE && code != -ENFILE;
+}
+
+/* A snapshot that is damaged is still listed: that it is there is the news. */
+static int note_damage(const struct place *place, const struct err *why, struct unread *unread, struct err *err)
+{
+	bool is_remote = place->source->is_remote;
+	if (is_remote && why->code == -EACCES)
+		return 0; /* who may only list at a server, has all it lists */
+	return is_damage(why->code, is_remote) ? unread_add(unread, why, err)
+					       : err_set(err, why->code, "%s", why->msg);
+}
+
+/* 1 = done, 0 = the snapshot went away meanwhile. */
+static int row_init(struct row *row, const struct place *place, struct unread *unread, struct err *err)
+{
+	struct err why = ERR_NONE;
+	int r = row->info->is_finished ? read_manifest(row, place, &why) : 0;
+	if (r == -ENOENT || (r == -EAGAIN && !place->source->is_remote))
+		return 0;
+	if (r < 0)
+		r = note_damage(place, &why, unread, err);
+	if (r == 0)
+		r = archive_list_make(row->info, row->manifest, &row->archives, err);
+	return r < 0 ? r : 1;
+}
+
+static int each_row(const struct place *place, struct snapshot_list *list,
 		    int (*take)(void *user, const struct row *row, struct err *err), void *user, struct err *err)
 {
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < list->n; i++) {
 		CLEANUP(row_deinit) struct row row = { .info = &list->items[i] };
-		r = row_init(&row, place, err);
-		if (r == 0)
+		r = row_init(&row, place, &list->unread, err);
+		if (r > 0)
 			r = take(user, &row, err);
 	}
 	return r;
@@ -104,7 +135,7 @@ static int add_json(void *user, const struct row *row, struct err *err)
 	return 0; /* no memory: said where they are printed */
 }
 
-static int print_json(const struct options *options, const struct place *place, const struct snapshot_list *list,
+static int print_json(const struct options *options, const struct place *place, struct snapshot_list *list,
 		      struct err *err)
 {
 	json_t *rows = json_array();
@@ -129,7 +160,7 @@ static int add_row(void *table, const struct row *row, struct err *err)
 	return r < 0 ? r : table_add(table, cells, err);
 }
 
-static int print_table(const struct place *place, const struct snapshot_list *list, struct err *err)
+static int print_table(const struct place *place, struct snapshot_list *list, struct err *err)
 {
 	static const char *const titles[] = { "SNAPSHOT", "SIZE", "STATE", "FILES" };
 	CLEANUP(table_deinit) struct table table = {

@@ -165,9 +165,38 @@ def test_a_dying_disk_hides_nothing_else(s, strace, store, broken):
     expect_listed_but(before, {command: result.json for command, result in said.items()}, broken)
 
 
+@pytest.mark.directory
+def test_snapshots_whose_manifests_a_dying_disk_lost_are_listed(s, strace, store):
+    at = ["--json", "--repository", store]
+    before = {command: s.pbsmap(command, *at).json for command in ("groups", "snapshots")}
+    result = on_a_dying_disk(s, "index.json.blob", "snapshots", *at)
+    assert result.status == DAMAGED, result
+    names = [row["snapshot"] for row in before["snapshots"]]
+    assert [row["snapshot"] for row in result.json] == names
+    assert all(row["finished"] and row["size"] is None for row in result.json)
+    for line, name in zip(result.err.splitlines(), names, strict=True):
+        assert line == f"cannot open index.json.blob: Input/output error, while reading the manifest of {name}"
+    assert on_a_dying_disk(s, "index.json.blob", "groups", *at).json == before["groups"]
+
+
 def spoil_manifest(store):
     path = os.path.join(store, SNAPSHOT, "index.json.blob")
     spoil(path, os.path.getsize(path) - 1)
+
+
+def test_a_damaged_manifest_costs_no_more_than_its_own_row(s, store):
+    at = ["--repository", store]
+    before = s.pbsmap("snapshots", "--json", *at).json
+    spoil_manifest(store)
+    result = s.pbsmap("snapshots", "--json", *at, check=False)
+    assert result.status == DAMAGED, result
+    assert result.err.count("\n") == 1 and f"while reading the manifest of {SNAPSHOT}" in result.err
+    assert [row for row in result.json if row["snapshot"] != SNAPSHOT] == \
+        [row for row in before if row["snapshot"] != SNAPSHOT]
+    row = next(row for row in result.json if row["snapshot"] == SNAPSHOT)
+    assert row["finished"] is True and row["size"] is None and row["files"]
+    table = s.pbsmap("snapshots", *at, check=False)
+    assert table.status == DAMAGED and re.search(f"{SNAPSHOT} +- +manifest not readable", table.out)
 
 
 def test_no_older_snapshot_stands_for_one_whose_manifest_is_damaged(s, store):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a server refuses or cannot say: one line, the right status, in time, and no secret in it."""
+import os
 import re
 import socket
 import time
@@ -167,6 +168,52 @@ def test_an_index_that_is_not_there(s, pbs):
     pbs.fault("answer", path="/download.*fidx", status=400, times=0,
                  text="Unable to open fixed index \"x\" - No such file or directory (os error 2)")
     fails(s, DAMAGED, "in the manifest, but not in the snapshot", pbs, MAP)
+
+
+MANIFEST_CALL = "/download.*index.json.blob"
+IO_ERROR = {"status": 400, "text": "File open failed: Input/output error (os error 5)"}
+NO_RIGHT = {"status": 403, "text": "permission check failed"}
+
+
+def listed_at(s, pbs, *words):
+    result = s.pbsmap(*LIST, *words, "--repository", pbs.repository("store"), env=pbs.env(), check=False)
+    return result, result.json
+
+
+def test_manifests_that_a_server_does_not_give(s, server3):
+    """Its trouble with one is a gap in the list; who may only list has all that is listed."""
+    names = [row["snapshot"] for row in listed_at(s, server3, "--json")[1]]
+    for answer, status in ((IO_ERROR, DAMAGED), (NO_RIGHT, 0)):
+        server3.control("clear")
+        server3.fault("answer", path=MANIFEST_CALL, times=0, **answer)
+        result, rows = listed_at(s, server3, "--json")
+        assert result.status == status, result
+        assert [row["snapshot"] for row in rows] == names
+        assert all(row["finished"] and row["size"] is None and row["files"] for row in rows)
+        said = result.err.splitlines()
+        assert len(said) == (len(names) if status else 0), result
+        assert all(f"while reading the manifest of {name}" in line for line, name in zip(said, names))
+
+
+def test_a_server_that_is_lost_in_the_middle_of_a_list(s, server3):
+    server3.fault("cut", path=MANIFEST_CALL, skip=1, times=0)
+    fails(s, FAILED, "while reading the manifest of ", server3, LIST)
+
+
+def test_a_snapshot_is_not_finished_when_it_has_no_manifest(s, store):
+    """One whose manifest the server cannot read is listed by it as if there were none."""
+    os.unlink(os.path.join(store, SNAPSHOT, "index.json.blob"))
+    with Pbsd({"store": store}, *OPTIONS) as pbs:
+        for answer, status, is_finished in ((None, 0, False), (NO_RIGHT, 0, False), (IO_ERROR, DAMAGED, True)):
+            pbs.control("clear")
+            if answer:
+                pbs.fault("answer", path="backup-id=100.*index.json.blob", times=0, **answer)
+            result, rows = listed_at(s, pbs, "vm/100", "--json")
+            assert result.status == status, result
+            assert [(row["snapshot"], row["finished"]) for row in rows] == [(SNAPSHOT, is_finished)]
+        pbs.control("clear")
+        pbs.fault("cut", path=MANIFEST_CALL, times=0)
+        fails(s, FAILED, "while listing ", pbs, LIST)
 
 
 # -- no server at all ------------------------------------------------------------------------------
