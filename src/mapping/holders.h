@@ -8,8 +8,8 @@
 
 enum holders_flags { HOLDERS_OF_DEVICE = 1, HOLDERS_CLOSELY = 2 };
 
-/**
- * holders_find - who uses a block device, its partitions, or a file system mounted from a path
+/*
+ * What is asked about one mapping.
  *
  * @path:  "/dev/loop3", or the mount point of --via file
  * @flags:  HOLDERS_OF_DEVICE  @path is a block device, not a mount point
@@ -18,12 +18,23 @@ enum holders_flags { HOLDERS_OF_DEVICE = 1, HOLDERS_CLOSELY = 2 };
  * @own:   processes that serve it
  * @ret:   one line each, fit for people: "mounted on /mnt", "process 123 (dd)",
  *         "used by /dev/dm-0", "swap"; sorted, nothing twice
+ */
+struct holders_query {
+	const char *path;
+	enum holders_flags flags;
+	pid_t own[2];
+	struct strv *ret;
+};
+
+/**
+ * holders_find - who uses block devices, their partitions, or file systems mounted from a path
+ *
+ * @queries, @n:  of different devices and paths; all processes are looked at once for all of them
  *
  * Looks at /sys/block/N/holders, /proc/N/mountinfo, /proc/N/fd, cwd, root and exe, /proc/swaps, and loop devices
  * stacked on it, also for its partitions.  Without the right to look into a process, that process is not seen.
  */
-int holders_find(const char *path, enum holders_flags flags, const pid_t own[static 2], struct strv *ret,
-		 struct err *err) MUST_CHECK;
+int holders_find(const struct holders_query *queries, size_t n, struct err *err) MUST_CHECK;
 
 /*
  * Every mount of the device or of one of its partitions in our mount namespace is taken out of the

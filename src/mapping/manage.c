@@ -243,17 +243,28 @@ static int add_all(struct strv *ret, const struct strv *from, struct err *err)
 	return r;
 }
 
-static int find_holders(const struct mapping_info *info, enum holders_flags flags, struct strv *ret,
-			struct err *err)
+static struct holders_query query_about(const struct mapping_info *info, enum holders_flags flags, struct strv *ret)
 {
-	const pid_t own[] = { info->pid, info->keeper_pid };
-	if (!*info->device || info->state == MAPPING_DEAD)
-		return 0;
-	if (info->via == VIA_SOCKET)
-		return add_all(ret, &info->users, err);
-	if (is_block(info))
-		flags |= HOLDERS_OF_DEVICE;
-	return holders_find(info->device, flags, own, ret, err);
+	return (struct holders_query){ info->device, flags | (is_block(info) ? HOLDERS_OF_DEVICE : 0),
+				       { info->pid, info->keeper_pid }, ret };
+}
+
+/* All at once: to look into every process for each of them takes a second where there are hundreds. */
+static int find_holders(struct mapping_list *list, struct err *err)
+{
+	CLEANUP(freep) struct holders_query *queries = calloc(list->n + 1, sizeof *queries);
+	size_t n = 0;
+	int r = queries ? 0 : err_set(err, -ENOMEM, "no memory");
+	for (size_t i = 0; r == 0 && i < list->n; i++) {
+		struct mapping_info *info = &list->items[i];
+		if (!*info->device || info->state == MAPPING_DEAD)
+			continue;
+		if (info->via == VIA_SOCKET)
+			r = add_all(&info->holders, &info->users, err);
+		else
+			queries[n++] = query_about(info, 0, &info->holders);
+	}
+	return r < 0 ? r : holders_find(queries, n, err);
 }
 
 int mapping_list(struct mapping_list *ret, struct err *err)
@@ -267,13 +278,13 @@ int mapping_list(struct mapping_list *ret, struct err *err)
 	for (size_t i = 0; r == 0 && i < found.n; i++) {
 		struct mapping_info *info = &found.items[i].info;
 		r = array_grow(&list.items, list.n, &list.cap, sizeof *info, err);
-		if (r == 0)
-			r = find_holders(info, 0, &info->holders, err);
 		if (r == 0) {
 			list.items[list.n++] = *info;
 			*info = MAPPING_INFO_EMPTY;
 		}
 	}
+	if (r == 0)
+		r = find_holders(&list, err);
 	if (r < 0)
 		mapping_list_deinit(&list);
 	else
@@ -459,7 +470,8 @@ static int find_holders_now(const struct registry *registry, const struct found 
 {
 	if (found->info.via == VIA_SOCKET)
 		return find_users_now(registry, found, ret, err);
-	return find_holders(&found->info, HOLDERS_CLOSELY, ret, err);
+	const struct holders_query query = query_about(&found->info, HOLDERS_CLOSELY, ret);
+	return *found->info.device ? holders_find(&query, 1, err) : 0;
 }
 
 /* 0 = nobody uses it now. */

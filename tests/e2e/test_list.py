@@ -270,6 +270,18 @@ def test_list_for_people(s, golden):
     assert path in out and SNAPSHOT in out
 
 
+def test_every_process_is_looked_at_once_for_all_mappings(s, strace, golden):
+    """Each row has its own users nevertheless."""
+    paths = [s.map("--via", "file", *golden.image(SNAPSHOT, "drive-scsi1.img").arguments(), s.path(f"image{i}"))
+             for i in range(3)]
+    with open_fd(paths[1]):
+        rows = {row["device"]: row["holders"] for row in s.list()}
+        s.traced(["-e", "trace=openat"], "list")
+    assert [len(rows[path]) for path in paths] == [0, 1, 0] and f"process {os.getpid()} (" in rows[paths[1]][0]
+    with open(s.path("calls"), encoding="utf-8") as calls:
+        assert calls.read().count(f'"/proc/{os.getpid()}/fd"') == 1
+
+
 def test_list_with_nothing_mapped(s):
     assert s.list() == []
 

@@ -36,18 +36,23 @@ static int begin(void **state)
 }
 
 /* What udev does with a new device is no matter of ours, and soon over. */
+static void add_but_udev(struct strv *ret, const struct strv *all)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (!strstr(all->items[i], "udev"))
+			assert_int_equal(strv_add(ret, all->items[i], NULL), 0);
+}
+
 static void find(const char *path, pid_t own, struct strv *ret)
 {
-	const pid_t skip_pids[2] = { own, 0 };
 	CLEANUP(strv_deinit) struct strv all = STRV_EMPTY;
 	struct err err = ERR_NONE;
 	const bool is_device = strncmp(path, "/dev/loop", 9) == 0 || strstr(path, "no-such-device");
 	const enum holders_flags flags = HOLDERS_CLOSELY | (is_device ? HOLDERS_OF_DEVICE : 0);
-	if (holders_find(path, flags, skip_pids, &all, &err) < 0)
+	const struct holders_query query = { path, flags, { own, 0 }, &all };
+	if (holders_find(&query, 1, &err) < 0)
 		fail_msg("%s", err.msg);
-	for (size_t i = 0; i < all.n; i++)
-		if (!strstr(all.items[i], "udev"))
-			assert_int_equal(strv_add(ret, all.items[i], NULL), 0);
+	add_but_udev(ret, &all);
 }
 
 static void must_find(const char *path, const char *want)
@@ -136,6 +141,36 @@ static int dropped_fd = -EBADF;
 static void drop(const char *device)
 {
 	closep(&dropped_fd);
+}
+
+/* Who is found for one of them is said of that one alone. */
+static void tells_the_users_of_several_apart(void **state)
+{
+	char want[200], have[200] = "";
+	CLEANUP(closep) int file = device_file(SIZE);
+	CLEANUP(loop_detach) struct loop unused = device_attach(file, device_mark());
+	CLEANUP(loop_detach) struct loop used = device_attach(file, device_mark());
+	CLEANUP(loop_detach) struct loop above = device_attach(used.fd, "above");
+	dropped_fd = unused.fd;
+	struct reader reader = reader_start(drop, NULL);
+	const char *const paths[] = { unused.path, "/no/such/mount", used.path, above.path };
+	struct holders_query queries[ARRAY_LEN(paths)];
+	struct strv all[ARRAY_LEN(paths)] = { STRV_EMPTY };
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++)
+		queries[i] = (struct holders_query){ paths[i], i == 1 ? 0 : HOLDERS_OF_DEVICE,
+						     { 0, i == 3 ? reader.pid : 0 }, &all[i] };
+	int r = holders_find(queries, ARRAY_LEN(queries), NULL);
+	reader_stop(&reader);
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		CLEANUP(strv_deinit) struct strv found = STRV_EMPTY;
+		size_t len = strlen(have);
+		add_but_udev(&found, &all[i]);
+		(void) snprintf(have + len, sizeof have - len, "%s;", joined(&found));
+		strv_deinit(&all[i]);
+	}
+	(void) snprintf(want, sizeof want, ";;process %d (a reader)|used by %s;;", (int)reader.pid, above.path);
+	assert_int_equal(r, 0);
+	assert_string_equal(have, want);
 }
 
 static void names_who_has_a_partition_open(void **state)
@@ -351,6 +386,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(says_nobody_of_a_device_that_only_we_have_open),
 		TEST(names_a_process_that_has_it_open),
+		TEST(tells_the_users_of_several_apart),
 		TEST(names_who_has_a_partition_open),
 		TEST(names_a_loop_device_over_it),
 		TEST(says_so_when_somebody_unseen_has_it_for_himself),
