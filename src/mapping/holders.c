@@ -13,6 +13,7 @@
 #include <sys/sysmacros.h>
 
 #include "util/array.h"
+#include "util/mount_table.h"
 
 /*
  * Who uses a device is nowhere in one place: stacked devices and swap are in sysfs and procfs, mounts in
@@ -106,67 +107,6 @@ static int add_device(struct targets *targets, const struct holders_query *query
 	return r;
 }
 
-/* One row of a mount table: proc(5), mountinfo.  Points into @line. */
-struct mount_row {
-	dev_t dev;
-	char *target, *source;
-};
-
-/* "\040" and its like, in place */
-static void unescape(char *text)
-{
-	char *to = text;
-	for (const char *from = text; *from; to++) {
-		unsigned value;
-		if (from[0] == '\\' && sscanf(from + 1, "%3o", &value) == 1) {
-			*to = (char)value;
-			from += 4;
-		} else {
-			*to = *from++;
-		}
-	}
-	*to = '\0';
-}
-
-static bool parse_mount_row(char *line, struct mount_row *ret)
-{
-	unsigned maj, min;
-	char *rest = line, *fields[5];
-	for (int i = 0; i < 5; i++)
-		if (!(fields[i] = strsep(&rest, " ")))
-			return false;
-	char *behind = rest ? strstr(rest, " - ") : NULL;
-	if (!behind || sscanf(fields[2], "%u:%u", &maj, &min) != 2)
-		return false;
-	behind += 3;
-	(void) strsep(&behind, " ");
-	ret->source = behind ? strsep(&behind, " ") : NULL;
-	if (!ret->source)
-		return false;
-	ret->dev = makedev(maj, min);
-	ret->target = fields[4];
-	unescape(ret->target);
-	unescape(ret->source);
-	return true;
-}
-
-typedef int mount_fn(void *user, const struct mount_row *row, struct err *err);
-
-static int each_mount(const char *table, mount_fn *each, void *user, struct err *err)
-{
-	CLEANUP(fclosep) FILE *file = fopen(table, "re");
-	CLEANUP(freep) char *line = NULL;
-	size_t cap = 0;
-	int r = 0;
-	while (r == 0 && file && getline(&line, &cap, file) > 0) {
-		struct mount_row row;
-		line[strcspn(line, "\n")] = '\0';
-		if (parse_mount_row(line, &row))
-			r = each(user, &row, err);
-	}
-	return r;
-}
-
 /* The file systems on the paths of --via file. */
 struct path_search {
 	const struct holders_query *queries;
@@ -196,7 +136,7 @@ static int find_targets(const struct holders_query *queries, size_t n, struct ta
 		if (queries[i].flags & HOLDERS_OF_DEVICE)
 			r = add_device(ret, &queries[i], err);
 	}
-	return r == 0 && has_paths ? each_mount("/proc/self/mountinfo", add_if_on_path, &search, err) : r;
+	return r == 0 && has_paths ? mount_table_each("/proc/self/mountinfo", add_if_on_path, &search, err) : r;
 }
 
 /* -- stacked devices, swap ------------------------------------------------------------------- */
@@ -313,7 +253,7 @@ static int note_mounts_of(struct search *search, pid_t pid, struct err *err)
 	if (r < 0)
 		return r;
 	(void) snprintf(path, sizeof path, "/proc/%d/mountinfo", (int)pid);
-	return each_mount(path, note_mount, search->targets, err);
+	return mount_table_each(path, note_mount, search->targets, err);
 }
 
 /* -- descriptors ----------------------------------------------------------------------------- */
@@ -468,7 +408,7 @@ int holders_find(const struct holders_query *queries, size_t n, struct err *err)
 		is_close = is_close || queries[i].flags & HOLDERS_CLOSELY;
 	struct queries all = { queries, n };
 	if (r == 0)
-		r = each_mount("/proc/self/mountinfo", note_mount_below, &all, err);
+		r = mount_table_each("/proc/self/mountinfo", note_mount_below, &all, err);
 	if (r == 0 && targets.n)
 		r = search_all(&targets, is_close, err);
 	for (size_t i = 0; i < n; i++)
@@ -489,6 +429,6 @@ int holders_detach_mounts(const char *device, struct err *err)
 	const struct holders_query query = { .path = device, .flags = HOLDERS_OF_DEVICE };
 	int r = find_targets(&query, 1, &targets, err);
 	if (r == 0 && targets.n)
-		r = each_mount("/proc/self/mountinfo", detach_mount, &targets, err);
+		r = mount_table_each("/proc/self/mountinfo", detach_mount, &targets, err);
 	return r;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
 #include <inttypes.h>
-#include <mntent.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +22,7 @@
 #include "mapping/registry.h"
 #include "util/array.h"
 #include "util/bytes.h"
+#include "util/mount_table.h"
 
 /*
  * What commands do with mappings that other processes serve.  Whether a device is busy is found out
@@ -183,26 +183,14 @@ static bool is_dead_mount(const char *path)
 	return child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1;
 }
 
-static int add_dead(struct found_list *list, const struct mntent *mount, struct err *err)
+static int add_if_dead(void *user, const struct mount_row *mount, struct err *err)
 {
+	struct found_list *list = user;
 	struct mapping_info info = MAPPING_INFO_EMPTY;
-	int r = describe_mute(MAPPING_DEAD, VIA_FILE, mount->mnt_fsname, mount->mnt_dir, &info, err);
-	return r < 0 ? r : found_add(list, &info, "", err);
-}
-
-static int find_dead_mounts(struct found_list *list, struct err *err)
-{
-	FILE *mounts = setmntent("/proc/self/mounts", "re");
-	if (!mounts)
+	if (strcmp(mount->type, "fuse.pbsmap") != 0 || is_known(list, mount->target) || !is_dead_mount(mount->target))
 		return 0;
-	struct mntent *mount;
-	int r = 0;
-	while (r == 0 && (mount = getmntent(mounts)))
-		if (strcmp(mount->mnt_type, "fuse.pbsmap") == 0 && !is_known(list, mount->mnt_dir) &&
-		    is_dead_mount(mount->mnt_dir))
-			r = add_dead(list, mount, err);
-	(void) endmntent(mounts);
-	return r;
+	int r = describe_mute(MAPPING_DEAD, VIA_FILE, mount->source, mount->target, &info, err);
+	return r < 0 ? r : found_add(list, &info, "", err);
 }
 
 static bool is_block(const struct mapping_info *info)
@@ -229,7 +217,7 @@ static int find_all(const struct registry *registry, struct found_list *ret, str
 	for (size_t i = 0; r == 0 && i < sockets.n; i++)
 		r = ask_status(registry, sockets.items[i], ret, err);
 	if (r == 0)
-		r = find_dead_mounts(ret, err);
+		r = mount_table_each("/proc/self/mountinfo", add_if_dead, ret, err);
 	if (r == 0 && ret->n)
 		qsort(ret->items, ret->n, sizeof *ret->items, by_device);
 	return r;
@@ -294,16 +282,14 @@ int mapping_list(struct mapping_list *ret, struct err *err)
 
 /* -- glance ---------------------------------------------------------------------------------- */
 
+static int is_target(void *path, const struct mount_row *mount, struct err *err)
+{
+	return strcmp(mount->target, *(const char *const *)path) == 0;
+}
+
 static bool is_mounted(const char *path)
 {
-	FILE *mounts = setmntent("/proc/self/mounts", "re");
-	struct mntent *mount;
-	bool is_found = false;
-	while (mounts && !is_found && (mount = getmntent(mounts)))
-		is_found = strcmp(mount->mnt_dir, path) == 0;
-	if (mounts)
-		(void) endmntent(mounts);
-	return is_found;
+	return mount_table_each("/proc/self/mountinfo", is_target, &path, NULL) > 0;
 }
 
 /* A killed server leaves its notes behind until they are swept. */
