@@ -55,8 +55,7 @@ struct stream {
 	uint64_t ahead_bytes;	   /* QUEUED to DECODING for read-ahead */
 	struct read_ahead read_ahead;
 	struct stream_stats stats;
-	uint8_t (*damaged)[DIGEST_SIZE]; /* those told already */
-	size_t n_damaged, cap_damaged;
+	uint8_t (*damaged)[DIGEST_SIZE]; /* those told already; NULL = none */
 };
 
 /* Loads to start and reads to answer, collected under the lock, done without it. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "stream/internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "format/blob.h"
@@ -217,23 +218,23 @@ static void settle_good(struct entry *entry, struct chunk *chunk, size_t raw_len
 	load_start_more_locked(shared, todo);
 }
 
-/* True the first time this chunk is reported. */
+/*
+ * True the first time this chunk is reported.  A table of digests, at most half full; a place of zeros, which are
+ * nobody's digest, is free.  Pages of it that nobody needs are never touched.
+ */
 static bool remember_damage_locked(struct stream *stream, const uint8_t digest[static DIGEST_SIZE])
 {
-	enum { MOST = 65536 }; /* then counting ends: a store in that state needs no numbers */
-	for (size_t i = 0; i < stream->n_damaged; i++)
-		if (memcmp(stream->damaged[i], digest, DIGEST_SIZE) == 0)
+	enum { MOST = 65536, N_PLACES = 2 * MOST }; /* then counting ends: a store in that state needs no numbers */
+	static const uint8_t free_place[DIGEST_SIZE];
+	size_t n = load_le64(digest) % N_PLACES;
+	if (!stream->damaged)
+		stream->damaged = calloc(N_PLACES, DIGEST_SIZE);
+	if (!stream->damaged || stream->stats.damaged_chunks == MOST)
+		return false;
+	for (; memcmp(stream->damaged[n], free_place, DIGEST_SIZE) != 0; n = (n + 1) % N_PLACES)
+		if (memcmp(stream->damaged[n], digest, DIGEST_SIZE) == 0)
 			return false;
-	if (stream->n_damaged == stream->cap_damaged) {
-		size_t cap = stream->cap_damaged ? 2 * stream->cap_damaged : 16;
-		void *larger = cap > MOST ? NULL
-					  : reallocarray(stream->damaged, cap, DIGEST_SIZE);
-		if (!larger)
-			return false;
-		stream->damaged = larger;
-		stream->cap_damaged = cap;
-	}
-	memcpy(stream->damaged[stream->n_damaged++], digest, DIGEST_SIZE);
+	memcpy(stream->damaged[n], digest, DIGEST_SIZE);
 	stream->stats.damaged_chunks++;
 	return true;
 }

@@ -35,6 +35,17 @@ static void damaged(void *user, const struct damage *damage)
 	s->damaged_off = damage->off;
 }
 
+static void begin_over(struct scene *s, uint64_t cache_size, size_t read_ahead, size_t typical)
+{
+	struct stream_limits limits = { .cache_size = cache_size, .n_decoders = 2, .typical_chunk = typical };
+	assert_int_equal(stream_shared_new(&limits, &s->shared, NULL), 0);
+	struct stream_options options = {
+		.source = &s->memory.source, .index = &s->memory.index, .key = s->key,
+		.read_ahead = read_ahead, .damaged = damaged, .user = s,
+	};
+	assert_int_equal(stream_open(s->shared, &options, &s->stream, NULL), 0);
+}
+
 static void begin_like(struct scene *s, uint64_t cache_size, size_t read_ahead, bool with_key,
 		       size_t typical)
 {
@@ -43,13 +54,15 @@ static void begin_like(struct scene *s, uint64_t cache_size, size_t read_ahead, 
 	if (with_key)
 		assert_int_equal(crypt_key_new(key, &s->key, NULL), 0);
 	memory_source_init(&s->memory, SIZE, CHUNK, s->key);
-	struct stream_limits limits = { .cache_size = cache_size, .n_decoders = 2, .typical_chunk = typical };
-	assert_int_equal(stream_shared_new(&limits, &s->shared, NULL), 0);
-	struct stream_options options = {
-		.source = &s->memory.source, .index = &s->memory.index, .key = s->key,
-		.read_ahead = read_ahead, .damaged = damaged, .user = s,
-	};
-	assert_int_equal(stream_open(s->shared, &options, &s->stream, NULL), 0);
+	begin_over(s, cache_size, read_ahead, typical);
+}
+
+/* Another image than the one that read_right() knows. */
+static void begin_of(struct scene *s, uint64_t size, uint32_t chunk_size)
+{
+	memset(s, 0, sizeof *s);
+	memory_source_init(&s->memory, size, chunk_size, NULL);
+	begin_over(s, 100 * CHUNK, 0, chunk_size);
 }
 
 static void begin_with(struct scene *s, uint64_t cache_size, size_t read_ahead, bool with_key)
@@ -339,6 +352,27 @@ static void fails_only_what_touches_a_bad_chunk(void **state)
 	assert_int_equal(stats_of(&s).damaged_chunks, 2);
 	assert_int_equal(s.damaged_off, 6 * CHUNK);
 	assert_true(s.memory.n_bad > 0);
+	end(&s);
+}
+
+static void tells_of_each_of_many_bad_chunks_once(void **state)
+{
+	struct scene s;
+	enum { SMALL = 4096, N_CHUNKS = 3000 };
+	begin_of(&s, (uint64_t)N_CHUNKS * SMALL, SMALL);
+	s.memory.fail_code = -EIO;
+	for (unsigned round = 0; round < 2; round++) {
+		unsigned n_data = 0;
+		for (uint64_t n = 0; n < N_CHUNKS; n++) {
+			uint8_t byte;
+			struct read read = { .off = n * SMALL, .len = 1, .until = DEADLINE_NEVER };
+			bool is_data = stream_pread(s.stream, &read, &byte, NULL) == -EIO;
+			n_data += is_data;
+			assert_int_equal(s.n_damaged, round ? N_CHUNKS * 2 / 3 : n_data);
+		}
+		assert_int_equal(n_data, N_CHUNKS * 2 / 3); /* every third is zeros */
+	}
+	assert_int_equal(stats_of(&s).damaged_chunks, N_CHUNKS * 2 / 3);
 	end(&s);
 }
 
@@ -848,6 +882,7 @@ int main(void)
 		TEST(a_read_that_does_not_wait_takes_what_is_in_memory_and_begins_nothing),
 		TEST(fetches_a_chunk_once_however_many_ask),
 		TEST(fails_only_what_touches_a_bad_chunk),
+		TEST(tells_of_each_of_many_bad_chunks_once),
 		TEST(reads_a_chunk_that_was_repaired),
 		TEST(asks_the_next_origin_for_a_bad_chunk),
 		TEST(answers_at_the_deadline_and_goes_on),
