@@ -25,6 +25,7 @@ struct lister {
 	const char *base; /* the path that was asked for, without slashes around it; "" = the root */
 	struct buf text;
 	size_t n; /* objects of the array */
+	bool is_begun; /* some of it is out */
 	int result; /* the first failure of an entry */
 };
 
@@ -37,6 +38,7 @@ static int flush(struct lister *l, struct err *err)
 {
 	int r = l->text.len ? output_text(l->text.data, l->text.len, err) : 0;
 	l->text.len = 0;
+	l->is_begun = true;
 	return r;
 }
 
@@ -293,6 +295,13 @@ static int list_below(struct lister *l, const struct node *node, struct err *err
 	return r;
 }
 
+/* It broke off: the document that says why comes behind a whole one. */
+static void end_array(struct lister *l)
+{
+	if (l->is_begun && l->options->is_json && buf_puts(&l->text, "]\n", NULL) == 0)
+		(void) flush(l, NULL);
+}
+
 static int list_path(struct lister *l, struct err *err)
 {
 	struct node node;
@@ -302,7 +311,8 @@ static int list_path(struct lister *l, struct err *err)
 	if (r == 0 && l->options->is_json)
 		r = buf_puts(&l->text, l->n ? "]\n" : "[]\n", err);
 	if (r == 0)
-		r = flush(l, err);
+		return flush(l, err);
+	end_array(l);
 	return r;
 }
 

@@ -2,6 +2,7 @@
 """ls, cat and extract: what they say, what they refuse, and what they make of damage."""
 import errno
 import fcntl
+import json
 import os
 import pty
 import re
@@ -46,6 +47,12 @@ def many_chunks_of_all(base):
         subprocess.run([MKSTORE, "--lazy", "--chunk-size", "16K", "--synthetic-tree", "3000:32M", store, snapshot, name],
                        check=True, timeout=120, stdout=subprocess.DEVNULL)
     return store
+
+
+@pytest.fixture
+def many_chunks_to_read(s, mkstore, many_chunks_of_all):
+    s.env["PBS_REPOSITORY"] = s.repository(many_chunks_of_all)
+    return many_chunks_of_all
 
 
 @pytest.fixture
@@ -97,6 +104,19 @@ def test_ls_prints_json_one_way_or_the_other(s, files):
     pretty = s.pbsmap("ls", "--output-format", "json-pretty", *NS, LINKS, "links.pxar")
     assert short.json == pretty.json and len(short.json) == 7
     assert s.pbsmap("ls", "--json", SIGNED, "names.pxar", "with space").json[0]["path"] == "with space"
+
+
+@pytest.mark.directory
+def test_ls_that_breaks_off_prints_whole_documents(s, many_chunks_to_read):
+    """Its server does not go on; much was written by then."""
+    chunk = Stream(many_chunks_to_read, os.path.join(MANY, "one.pxar.didx")).digests[700].hex()
+    with Pbsd({"store": many_chunks_to_read}, "--auth-delay=0") as server:
+        server.fault("ignore", path=f"chunk.digest={chunk}", times=0)
+        result = s.fails(FAILED, "ls", "-R", "--json", "--timeout", "1", "--repository", server.repository("store"),
+                         MANY, "one.pxar", env=server.env())
+    array, behind = json.JSONDecoder().raw_decode(result.out)
+    assert len(array) > 1000 and array[-1]["path"].startswith("d")
+    assert "no answer" in json.loads(result.out[behind:])["error"]["message"]
 
 
 @pytest.mark.parametrize("path,status,words", [
@@ -252,7 +272,7 @@ def test_extract_says_at_once_that_it_may_not_write(s, root, files):
     assert "cannot make" not in result.err
 
 
-def test_extract_says_where_the_disk_was_full(s, own_mounts, many_chunks):
+def test_extract_says_where_the_disk_was_full(s, own_mounts, many_chunks_to_read):
     """And leaves what is there already, but no file with less in it."""
     target = s.path("small")
     os.mkdir(target)
@@ -288,11 +308,11 @@ def test_what_cannot_be_written_is_no_wrong_command_line(s, root):
 
 
 @pytest.mark.directory
-def test_extract_that_is_interrupted_leaves_no_file_with_less_in_it(s, many_chunks):
+def test_extract_that_is_interrupted_leaves_no_file_with_less_in_it(s, many_chunks_to_read):
     """Its server does not answer for the middle of a large file."""
-    stream = Stream(many_chunks, os.path.join(MANY, "one.pxar.didx"))
+    stream = Stream(many_chunks_to_read, os.path.join(MANY, "one.pxar.didx"))
     target = s.path("out")
-    with Pbsd({"store": many_chunks}, "--auth-delay=0") as server:
+    with Pbsd({"store": many_chunks_to_read}, "--auth-delay=0") as server:
         rule = server.fault("ignore", path=f"chunk.digest={stream.digests[-300].hex()}")
         child = s.start(PBSMAP, "extract", "--repository", server.repository("store"), MANY, "one.pxar", "large/one",
                         "--to", target, env=server.env())
@@ -394,9 +414,9 @@ def test_ls_of_a_deep_path_needs_only_the_chunks_on_its_way(s, many_chunks, snap
     s.fails(DAMAGED, "ls", snapshot, name, "d1/d3/d7")
 
 
-def test_a_deep_path_of_a_mount_fetches_only_the_chunks_on_its_way(s, root, many_chunks):
+def test_a_deep_path_of_a_mount_fetches_only_the_chunks_on_its_way(s, root, many_chunks_to_read):
     """Of one stream: a split one has all its entries looked at for the link counts."""
-    needed = needed_for_listing(many_chunks, os.path.join(MANY, "one.pxar.didx"), [b"d5", b"d3", b"d7"])
+    needed = needed_for_listing(many_chunks_to_read, os.path.join(MANY, "one.pxar.didx"), [b"d5", b"d3", b"d7"])
     target = s.path("mnt")
     s.pbsmap("mount", MANY, "one.pxar", target)
     assert len(s.run("ls", "-l", os.path.join(target, "d5/d3/d7")).out.splitlines()) == 4
@@ -418,7 +438,7 @@ def test_entries_that_are_gone_hide_no_others_of_a_mount(s, root, many_chunks):
     s.fails(DAMAGED, "mount", "--exact-links", MANY_SPLIT, "split.mpxar", target)
 
 
-def test_no_secret_stays_in_the_environment(s, many_chunks):
+def test_no_secret_stays_in_the_environment(s, many_chunks_to_read):
     reader = s.start(PBSMAP, "cat", MANY, "one.pxar", "large/one", stdout=subprocess.PIPE,
                      env={"PBS_ENCRYPTION_PASSWORD": "not-needed"})
     assert reader.stdout.read(1)
@@ -428,7 +448,7 @@ def test_no_secret_stays_in_the_environment(s, many_chunks):
     assert reader.wait(20) in (1, -signal.SIGPIPE)
 
 
-def test_what_the_kernel_keeps_of_directories_is_not_fetched_again(s, root, many_chunks):
+def test_what_the_kernel_keeps_of_directories_is_not_fetched_again(s, root, many_chunks_to_read):
     target = s.path("mnt")
     s.pbsmap("mount", "--cache", "1M", MANY, "one.pxar", target)
     names = s.run("find", target, "-ls").out
