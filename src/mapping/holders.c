@@ -219,23 +219,30 @@ static int note_mount(void *user, const struct mount_row *row, struct err *err)
 	return target ? note(target->query->ret, err, "mounted on %s", row->target) : 0;
 }
 
-struct queries {
-	const struct holders_query *items;
-	size_t n;
+struct search_below {
+	const struct holders_query *query;
+	bool is_passed; /* our own mount there came before this row of the table */
 };
 
-/* What is mounted below a path keeps it where it is. */
+/* What is mounted below a path keeps it where it is; and what came over it would be unmounted in its place. */
 static int note_mount_below(void *user, const struct mount_row *row, struct err *err)
 {
-	const struct queries *queries = user;
-	for (size_t i = 0; i < queries->n; i++) {
-		const struct holders_query *query = &queries->items[i];
-		size_t len = strlen(query->path);
-		if (!(query->flags & HOLDERS_OF_DEVICE) && strncmp(row->target, query->path, len) == 0 &&
-		    row->target[len] == '/')
-			return note(query->ret, err, "mounted on %s", row->target);
-	}
-	return 0;
+	struct search_below *search = user;
+	const struct holders_query *query = search->query;
+	size_t len = strlen(query->path);
+	if (strncmp(row->target, query->path, len) != 0 || (row->target[len] && row->target[len] != '/'))
+		return 0;
+	bool is_over = row->target[len] || search->is_passed;
+	search->is_passed |= strcmp(row->type, "fuse.pbsmap") == 0;
+	return is_over ? note(query->ret, err, "mounted on %s", row->target) : 0;
+}
+
+static int note_mounts_below(const struct holders_query *query, struct err *err)
+{
+	struct search_below search = { .query = query };
+	if (query->flags & HOLDERS_OF_DEVICE)
+		return 0;
+	return mount_table_each("/proc/self/mountinfo", note_mount_below, &search, err);
 }
 
 static int note_mounts_of(struct search *search, pid_t pid, struct err *err)
@@ -406,9 +413,8 @@ int holders_find(const struct holders_query *queries, size_t n, struct err *err)
 	int r = find_targets(queries, n, &targets, err);
 	for (size_t i = 0; i < n; i++)
 		is_close = is_close || queries[i].flags & HOLDERS_CLOSELY;
-	struct queries all = { queries, n };
-	if (r == 0)
-		r = mount_table_each("/proc/self/mountinfo", note_mount_below, &all, err);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = note_mounts_below(&queries[i], err);
 	if (r == 0 && targets.n)
 		r = search_all(&targets, is_close, err);
 	for (size_t i = 0; i < n; i++)

@@ -98,7 +98,7 @@ static int describe_mute(enum mapping_state state, enum mapping_via via, const c
 static enum mapping_via via_noted(const struct registry *registry, const char *socket_name)
 {
 	CLEANUP(freep) char *noted = registry_noted(registry, socket_name, "via");
-	static const enum mapping_via others[] = { VIA_FILE, VIA_SOCKET, VIA_NBD };
+	static const enum mapping_via others[] = { VIA_FILE, VIA_TREE, VIA_SOCKET, VIA_NBD };
 	for (size_t i = 0; noted && i < ARRAY_LEN(others); i++)
 		if (strcmp(noted, mapping_via_name(others[i])) == 0)
 			return others[i];

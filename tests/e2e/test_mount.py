@@ -207,8 +207,20 @@ def test_what_is_mounted_in_it_counts_as_busy(s, mnt):
     s.run("mount", "-t", "tmpfs", "inner", inner)
     assert f"mounted on {inner}" in s.fails(BUSY, "umount", mnt).err
     s.umount(inner)
+    s.run("mount", "-t", "tmpfs", "over", mnt)
+    assert f"mounted on {mnt}" in s.fails(BUSY, "umount", mnt).err
+    s.umount(mnt)
     s.pbsmap("umount", mnt)
     assert gone(s, mnt)
+
+
+def test_users_of_a_server_process_that_does_not_answer_are_named(s, mnt):
+    pid = s.mapping(mnt)["pid"]
+    child = s.start("sleep", "1000", cwd=mnt)
+    s.kill(pid, signal.SIGSTOP)
+    row = s.mapping(mnt)
+    s.kill(pid, signal.SIGCONT)
+    assert (row["state"], row["via"], row["holders"]) == ("silent", "mount", [f"process {child.pid} (sleep)"])
 
 
 def test_force_takes_it_away_from_its_users(s, mnt):
