@@ -14,6 +14,6 @@ void damage_describe(const struct damage *damage, const char *snapshot, const ch
 	hex_encode(damage->digest, DIGEST_SIZE, digest);
 	if (!strstr(damage->err->msg, digest))
 		(void) snprintf(chunk, sizeof chunk, " (chunk %s)", digest);
-	(void) snprintf(ret, DAMAGE_TEXT_SIZE, "%s/%s: bytes %" PRIu64 " to %" PRIu64 " cannot be read: %s%s", snapshot,
-			archive, damage->off, damage->off + damage->len - 1, damage->err->msg, chunk);
+	(void) snprintf(ret, DAMAGE_TEXT_SIZE, "%s%s%s: bytes %" PRIu64 " to %" PRIu64 " cannot be read: %s%s", snapshot,
+			*snapshot ? "/" : "", archive, damage->off, damage->off + damage->len - 1, damage->err->msg, chunk);
 }

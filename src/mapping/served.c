@@ -150,7 +150,8 @@ static void tell_bad_entry(void *user, const struct err *why)
 {
 	struct served *served = user;
 	char line[DAMAGE_TEXT_SIZE];
-	(void) snprintf(line, sizeof line, "%s/%s: %s", served->info.snapshot, served->info.archive, why->msg);
+	const char *snapshot = served->info.snapshot; /* "" = an index file alone */
+	(void) snprintf(line, sizeof line, "%s%s%s: %s", snapshot, *snapshot ? "/" : "", served->info.archive, why->msg);
 	if (told_is_new(&served->told, why->msg))
 		served->say(served->user, line);
 }

@@ -308,6 +308,15 @@ def test_what_cannot_be_written_is_no_wrong_command_line(s, root):
 
 
 @pytest.mark.directory
+def test_damage_of_an_index_alone_is_told_by_its_name(s):
+    index = write_loose(s.path("loose"), "x.pxar.didx", pxar.directory([(b"a", pxar.plain(b"a"))], is_root=True))
+    shutil.rmtree(s.path("loose", ".chunks"))
+    os.mkdir(s.path("loose", ".chunks"))
+    result = s.fails(DAMAGED, "ls", index, "--chunks", s.path("loose", ".chunks"))
+    assert "\nx.pxar: bytes 0 to " in result.err
+
+
+@pytest.mark.directory
 def test_extract_that_is_interrupted_leaves_no_file_with_less_in_it(s, many_chunks_to_read):
     """Its server does not answer for the middle of a large file."""
     stream = Stream(many_chunks_to_read, os.path.join(MANY, "one.pxar.didx"))
