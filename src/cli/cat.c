@@ -40,13 +40,11 @@ static int print_file(const struct opened_tree *opened, const char *path, struct
 int cmd_cat(const struct options *options, struct failure *why)
 {
 	CLEANUP(inside_close) struct inside inside = INSIDE_NONE;
-	size_t paths;
-	int r = inside_open(options, "cat", &inside, &paths, why);
-	if (r < 0)
-		return r;
-	if (options->n_args != paths + 1) {
+	size_t path = inside_first_path(options);
+	if (options->n_args != path + 1) {
 		(void) err_set(&why->err, -EINVAL, "cat needs one PATH");
 		return args_point_to_help("cat", &why->err);
 	}
-	return print_file(&inside.opened, options->args[paths], &why->err);
+	int r = inside_open(options, "cat", &inside, why);
+	return r < 0 ? r : print_file(&inside.opened, options->args[path], &why->err);
 }

@@ -14,7 +14,6 @@ struct extraction {
 	struct options options; /* what is said goes through the progress */
 	struct progress progress;
 	struct inside inside;
-	size_t paths; /* where they begin in options.args */
 	int failed;   /* of what was told, the first code */
 };
 
@@ -41,7 +40,7 @@ static void moved(void *user, const struct unpack_progress *at)
 static int say_of_patterns(const struct extraction *x, struct err *err)
 {
 	const struct options *options = &x->options;
-	for (size_t i = x->paths; i < options->n_args; i++) {
+	for (size_t i = inside_first_path(options); i < options->n_args; i++) {
 		struct err why = *err;
 		if (strpbrk(options->args[i], "*?["))
 			return err_set(err, why.code, "%s; a PATH is taken as it is, '*' and '?' stand for themselves", why.msg);
@@ -60,7 +59,8 @@ static int run(struct extraction *x, struct unpacker *u, struct err *err)
 	u->moved = moved;
 	u->user = x;
 	progress_begin(&x->progress);
-	int r = unpack(u, options->args + x->paths, options->n_args - x->paths, err);
+	size_t first = inside_first_path(options);
+	int r = unpack(u, options->args + first, options->n_args - first, err);
 	x->failed = u->failed;
 	return r == -ENOENT ? say_of_patterns(x, err) : r;
 }
@@ -209,7 +209,7 @@ int cmd_extract(const struct options *options, struct failure *why)
 	};
 	x.options.repository.say = progress_say;
 	x.options.repository.user = &x.progress;
-	int r = inside_open(&x.options, "extract", &x.inside, &x.paths, why);
+	int r = inside_open(&x.options, "extract", &x.inside, why);
 	if (r == 0)
 		r = options->to ? extract_to(&x, &why->err) : extract_tar(&x, &why->err);
 	/* What was told for each file is not said again. */

@@ -20,16 +20,18 @@ static int open_files(const struct options *options, struct inside *ret, struct 
 	return opened_tree_open(&tree, &ret->opened, err);
 }
 
-int inside_open(const struct options *options, const char *command, struct inside *ret, size_t *ret_paths,
-		struct failure *why)
+size_t inside_first_path(const struct options *options)
+{
+	return options->repository.chunks ? 1 : 2;
+}
+
+int inside_open(const struct options *options, const char *command, struct inside *ret, struct failure *why)
 {
 	bool is_loose = options->repository.chunks;
-	size_t n_source = is_loose ? 1 : 2;
-	if (options->n_args < n_source) {
+	if (options->n_args < inside_first_path(options)) {
 		(void) err_set(&why->err, -EINVAL, "%s needs SNAPSHOT ARCHIVE, as in host/web root.pxar", command);
 		return args_point_to_help(command, &why->err);
 	}
-	*ret_paths = n_source;
 	int r = backup_open_tree(&options->repository, options->args[0], is_loose ? NULL : options->args[1],
 				 &ret->backup, why);
 	environment_forget_secrets(); /* those that were not needed */

@@ -12,15 +12,17 @@ struct inside {
 
 #define INSIDE_NONE ((struct inside){ .opened = OPENED_TREE_NONE })
 
+/* SNAPSHOT ARCHIVE [PATH...], or with --chunks INDEX [PATH...]: where the paths begin in options->args. */
+size_t inside_first_path(const struct options *options);
+
 /**
- * inside_open - SNAPSHOT ARCHIVE [PATH...], or with --chunks INDEX [PATH...]
+ * inside_open - what is named before the paths
  *
- * @command:    for messages
- * @ret_paths:  where the paths begin in options->args
+ * @command:  for messages
  *
  * Errors:  those of backup_open_tree()
  */
-int inside_open(const struct options *options, const char *command, struct inside *ret, size_t *ret_paths,
+int inside_open(const struct options *options, const char *command, struct inside *ret,
 		struct failure *why) MUST_CHECK;
 void inside_close(struct inside *inside);
 

@@ -331,18 +331,18 @@ int cmd_ls(const struct options *options, struct failure *why)
 	CLEANUP(inside_close) struct inside inside = INSIDE_NONE;
 	CLEANUP(lister_deinit) struct lister l = { .options = options, .opened = &inside.opened };
 	struct options own = *options;
-	size_t paths;
+	size_t path = inside_first_path(options);
+	if (options->n_args > path + 1) {
+		(void) err_set(&why->err, -EINVAL, "ls: one word too many: '%s'", options->args[path + 1]);
+		return args_point_to_help("ls", &why->err);
+	}
 	/* A look at one directory is no reason to fetch what is behind it. */
 	if (own.read_ahead == UINT64_MAX && !own.is_recursive)
 		own.read_ahead = 0;
-	int r = inside_open(&own, "ls", &inside, &paths, why);
+	int r = inside_open(&own, "ls", &inside, why);
 	if (r < 0)
 		return r;
-	if (options->n_args > paths + 1) {
-		(void) err_set(&why->err, -EINVAL, "ls: one word too many: '%s'", options->args[paths + 1]);
-		return args_point_to_help("ls", &why->err);
-	}
-	CLEANUP(freep) char *base = trimmed(options->n_args > paths ? options->args[paths] : "");
+	CLEANUP(freep) char *base = trimmed(options->n_args > path ? options->args[path] : "");
 	if (!base)
 		return err_set(&why->err, -ENOMEM, "no memory");
 	l.base = base;

@@ -148,6 +148,12 @@ def test_cat_follows_links_inside_the_archive(s, files):
     s.fails(FAILED, "cat", *NS, LINKS, "links.pxar", "loop")
 
 
+def test_a_word_that_lacks_is_said_before_anything_is_opened(s):
+    for words in (["host/a", "a.pxar"], ["./a.pxar.didx", "a", "b", "--chunks", "gone"]):
+        assert "cat needs one PATH" in s.fails(USAGE, "cat", "--repository", "/gone", *words).err
+    assert "too many" in s.fails(USAGE, "ls", "./a.pxar.didx", "a", "b", "--chunks", "gone").err
+
+
 def test_cat_is_silent_when_nobody_reads_on(s, files):
     child = subprocess.run(["sh", "-c", f'"{PBSMAP}" cat "$@" | true', "sh", *NS, LINKS, "links.pxar", "target"],
                            env=s.env, capture_output=True, check=False, timeout=60)
