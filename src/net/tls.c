@@ -8,6 +8,7 @@
 #include "util/bytes.h"
 
 #define READ_BUFFER_LEN (66u << 10) /* bytes: four records of 16 KiB; with each one OpenSSL moves what is left */
+#define MESSAGES_MAX	1000	     /* of a handshake and behind it; ten are usual */
 
 static enum tls_verdict judge(X509_STORE_CTX *store, struct tls_check *check)
 {
@@ -36,6 +37,17 @@ static int verify(X509_STORE_CTX *store, void *user)
 	return is_good;
 }
 
+/*
+ * The library goes on as long as there are messages it passes over, and looks at no clock: without an end to them the
+ * deadline would never come.  For it this is the end of the connection.
+ */
+static void count_message(int is_ours, int version, int type, const void *data, size_t len, SSL *ssl, void *user)
+{
+	struct tls_check *check = user;
+	if (!is_ours && type == SSL3_RT_HANDSHAKE && ++check->n_messages > MESSAGES_MAX)
+		SSL_set_shutdown(ssl, SSL_RECEIVED_SHUTDOWN);
+}
+
 static bool set_host(X509_VERIFY_PARAM *param, const char *host)
 {
 	char bare[64];
@@ -53,6 +65,9 @@ int tls_check_install(void *ssl_ctx, const char *host, struct tls_check *check, 
 {
 	SSL_CTX *ctx = ssl_ctx;
 	check->verdict = TLS_NOT_SEEN;
+	check->n_messages = 0;
+	SSL_CTX_set_msg_callback(ctx, count_message);
+	SSL_CTX_set_msg_callback_arg(ctx, check);
 	SSL_CTX_set_cert_verify_callback(ctx, verify, check);
 	if (!set_host(SSL_CTX_get0_param(ctx), host))
 		return err_set(err, -EINVAL, "%s is no name a certificate could be for", host);

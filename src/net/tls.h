@@ -26,6 +26,7 @@ struct tls_check {
 	const struct tls_trust *trust; /* lent */
 	enum tls_verdict verdict;
 	uint8_t seen[DIGEST_SIZE];
+	unsigned n_messages; /* of TLS itself, that came */
 };
 
 /**

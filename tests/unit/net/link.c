@@ -53,6 +53,16 @@ static void speak_plain_http(struct tls_conn *conn)
 	say(conn, "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
 }
 
+/* Messages that are to be passed over (HelloRequest; RFC 5246, 7.4.1.1), then nothing more. */
+static void greet_without_end(struct tls_conn *conn)
+{
+	static const char greeting[] = { 22, 3, 3, 0, 4, 0, 0, 0, 0 };
+	for (int i = 0; i < 100000; i++)
+		if (!tls_conn_write(conn, greeting, sizeof greeting))
+			return;
+	be_silent(conn);
+}
+
 static void break_off(struct tls_conn *conn)
 {
 	say(conn, "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf of it");
@@ -108,6 +118,7 @@ static void tells_one_kind_of_bad_server_from_another(void **state)
 	} rows[] = {
 		{ speak_ssh, true, -EPROTO, 0, "does not answer as a TLS server" },
 		{ speak_plain_http, true, -EPROTO, 0, "does not answer as a TLS server" },
+		{ greet_without_end, true, -EPROTO, 0, "does not answer as a TLS server" },
 		/* how it looks depends on whether it left something unread */
 		{ close_at_once, true, -EPROTO, -ECONNRESET, "127.0.0.1:" },
 		{ close_in_the_handshake, true, -EPROTO, -ECONNRESET, "127.0.0.1:" },
