@@ -41,6 +41,31 @@ static int check_place(const struct client_dir *dir, int fd, const char *path, s
 	return 0;
 }
 
+/* What root makes in somebody's home is that one's, else it would be in that one's way. */
+static int make_dir(const char *path)
+{
+	struct stat above;
+	if (mkdir(path, 0700) < 0)
+		return -errno;
+	if (geteuid() != 0)
+		return 0;
+	CLEANUP(closep) int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 || fstatat(fd, "..", &above, 0) < 0 || fchown(fd, above.st_uid, above.st_gid) < 0 ? -errno : 0;
+}
+
+/* Whatever goes wrong, opening it says. */
+static int make_place(const struct client_dir *dir, const char *base, struct err *err)
+{
+	struct stat st;
+	/* There is no use for secrets of ours in another one's. */
+	if (dir->place == CLIENT_RUNTIME && stat(base, &st) == 0 && st.st_uid != geteuid())
+		return err_set(err, -EPERM, "%s belongs to somebody else", base);
+	if (dir->place == CLIENT_CONFIG && access(base, F_OK) < 0)
+		(void) make_dir(base);
+	(void) make_dir(dir->path);
+	return 0;
+}
+
 int client_dir_open(enum client_place place, bool make, struct client_dir *ret, struct err *err)
 {
 	CLEANUP(client_dir_close) struct client_dir dir = CLIENT_DIR_NONE;
@@ -53,17 +78,16 @@ int client_dir_open(enum client_place place, bool make, struct client_dir *ret, 
 		dir.path = NULL;
 		return err_set(err, -ENOMEM, "no memory");
 	}
-	if (make && mkdir(dir.path, 0700) < 0 && errno == ENOENT && place == CLIENT_CONFIG) {
-		(void) mkdir(base, 0700);
-		(void) mkdir(dir.path, 0700); /* whatever went wrong, opening it says */
-	}
+	int r = make ? make_place(&dir, base, err) : 0;
+	if (r < 0)
+		return r;
 	int no_link = place == CLIENT_RUNTIME ? O_NOFOLLOW : 0;
 	dir.fd = open(dir.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | no_link);
 	if (dir.fd < 0 && errno == ENOENT && !make)
 		return 0;
 	if (dir.fd < 0)
 		return err_errno(err, -errno, "cannot open %s", dir.path);
-	int r = check_place(&dir, dir.fd, dir.path, &st, err);
+	r = check_place(&dir, dir.fd, dir.path, &st, err);
 	if (r < 0)
 		return r;
 	*ret = dir;

@@ -26,7 +26,7 @@ struct client_dir {
 /**
  * client_dir_open
  *
- * @make:  where it is missing, with mode 0700
+ * @make:  where it is missing, with mode 0700; for whom the directory above belongs to
  *
  * Returns: 1 = it is there, 0 = it is not, or no variable says where it would be
  * Errors:  -EPERM CLIENT_RUNTIME, and others own it or may look into it; -errno

@@ -231,6 +231,33 @@ static void what_root_writes_is_the_owners(void **state)
 	assert_int_equal(chown("conf/proxmox-backup", 0, 0), 0);
 }
 
+static void expect_owner(const char *path, uid_t uid, gid_t gid)
+{
+	struct stat st;
+	assert_int_equal(stat(path, &st), 0);
+	if (st.st_uid != uid || st.st_gid != gid)
+		fail_msg("%s is of %u:%u", path, (unsigned)st.st_uid, (unsigned)st.st_gid);
+}
+
+static void what_root_makes_in_a_home_is_the_owners(void **state)
+{
+	CLEANUP(client_dir_close) struct client_dir config = CLIENT_DIR_NONE, runtime = CLIENT_DIR_NONE;
+	struct err err = ERR_NONE;
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(mkdir("somebodys", 0755), 0);
+	assert_int_equal(chown("somebodys", 4711, 4712), 0);
+	set("XDG_CONFIG_HOME", NULL);
+	set("HOME", "somebodys");
+	set("XDG_RUNTIME_DIR", "somebodys");
+	assert_int_equal(client_dir_open(CLIENT_CONFIG, true, &config, NULL), 1);
+	expect_owner("somebodys/.config", 4711, 4712);
+	expect_owner("somebodys/.config/proxmox-backup", 4711, 4712);
+	/* Secrets of root's are not for there. */
+	expect("runtime", client_dir_open(CLIENT_RUNTIME, true, &runtime, &err), &err, -EPERM, "somebodys belongs");
+	assert_int_equal(access("somebodys/proxmox-backup", F_OK), -1);
+}
+
 static void waits_for_a_lock_but_not_for_ever(void **state)
 {
 	CLEANUP(client_dir_close) struct client_dir first = CLIENT_DIR_NONE, second = CLIENT_DIR_NONE;
@@ -254,6 +281,7 @@ int main(void)
 		TEST_HERE(reads_regular_files_of_some_length),
 		TEST_HERE(replaces_a_file_as_a_whole),
 		TEST_HERE(what_root_writes_is_the_owners),
+		TEST_HERE(what_root_makes_in_a_home_is_the_owners),
 		TEST_HERE(waits_for_a_lock_but_not_for_ever),
 	};
 	return cmocka_run_group_tests(tests, scratch_begin, scratch_end);
