@@ -129,6 +129,23 @@ static int not_connected(struct link *link, CURL *easy, struct err *err)
 	return err_errno(err, -(int)code, "cannot connect to %s:%u%s", link->host, (unsigned)link->port, or_proxy());
 }
 
+/* What the proxy said to the wish to go on; 0 = there is none, or it said nothing, or yes. */
+static long proxy_refusal(CURL *easy)
+{
+	long status = 0;
+	(void) curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &status);
+	return status / 100 == 2 ? 0 : status;
+}
+
+static int closed(struct link *link, CURL *easy, struct err *err)
+{
+	long status = proxy_refusal(easy);
+	if (status)
+		return err_set(err, -ECONNREFUSED, "the proxy that the environment names does not lead to %s:%u (status %ld)",
+			       link->host, (unsigned)link->port, status);
+	return err_set(err, -ECONNRESET, "%s:%u closed the connection", link->host, (unsigned)link->port);
+}
+
 static int failure(struct link *link, CURL *easy, CURLcode code, struct err *err)
 {
 	const char *host = link->host;
@@ -152,7 +169,7 @@ static int failure(struct link *link, CURL *easy, CURLcode code, struct err *err
 	case CURLE_SEND_ERROR:
 	case CURLE_RECV_ERROR:
 	case CURLE_PARTIAL_FILE:
-		return err_set(err, -ECONNRESET, "%s:%u closed the connection", host, port);
+		return closed(link, easy, err);
 	case CURLE_OUT_OF_MEMORY:
 		return err_set(err, -ENOMEM, "no memory for the connection to %s", host);
 	case CURLE_WRITE_ERROR:
