@@ -2,8 +2,11 @@
 #include "mapping/prompt.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <termios.h>
 
 #include "util/file.h"
@@ -11,7 +14,7 @@
 #define LINE_MAX_LEN 1024 /* bytes typed */
 
 enum echo { ECHO_STARS, ECHO_TEXT };
-enum typed { TYPED_MORE, TYPED_END, TYPED_INTERRUPT, TYPED_HANG_UP };
+enum typed { TYPED_MORE, TYPED_END, TYPED_INTERRUPT, TYPED_HANG_UP, TYPED_SIGNAL };
 
 /* What is typed, in memory that may hold a password. */
 struct line {
@@ -42,41 +45,80 @@ static enum typed take_key(int tty, char c, enum echo echo, struct line *line)
 	return TYPED_MORE;
 }
 
-static enum typed read_line(int tty, enum echo echo, struct line *line)
+static enum typed read_line(int tty, int signal_fd, enum echo echo, struct line *line)
 {
-	for (;;) {
+	enum typed typed = TYPED_MORE;
+	while (typed == TYPED_MORE) {
 		char c;
-		ssize_t n = read(tty, &c, 1);
-		if (n < 0 && errno == EINTR)
+		struct pollfd fds[] = { { .fd = tty, .events = POLLIN }, { .fd = signal_fd, .events = POLLIN } };
+		if (poll(fds, ARRAY_LEN(fds), -1) < 0)
 			continue;
-		enum typed typed = n == 1 ? take_key(tty, c, echo, line) : TYPED_HANG_UP;
-		if (typed != TYPED_MORE)
-			return typed;
+		if (fds[1].revents)
+			return TYPED_SIGNAL;
+		ssize_t n = read(tty, &c, 1);
+		if (n == 1)
+			typed = take_key(tty, c, echo, line);
+		else if (n == 0 || errno != EINTR)
+			return TYPED_HANG_UP;
 	}
+	return typed;
+}
+
+/* What would end this process, held back until the terminal is as it was. */
+struct held {
+	sigset_t before;
+	int signal_fd;
+	int at_parents_death;
+};
+
+static void hold_signals(struct held *ret)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGQUIT };
+	sigset_t ours;
+	(void) sigemptyset(&ours);
+	for (size_t i = 0; i < ARRAY_LEN(signals); i++)
+		(void) sigaddset(&ours, signals[i]);
+	(void) pthread_sigmask(SIG_BLOCK, &ours, &ret->before);
+	ret->signal_fd = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
+	ret->at_parents_death = 0;
+	(void) prctl(PR_GET_PDEATHSIG, &ret->at_parents_death);
+	if (ret->at_parents_death) /* not by SIGKILL meanwhile */
+		(void) prctl(PR_SET_PDEATHSIG, SIGTERM);
+}
+
+static void let_signals_come(struct held *held)
+{
+	(void) prctl(PR_SET_PDEATHSIG, held->at_parents_death);
+	closep(&held->signal_fd);
+	(void) pthread_sigmask(SIG_SETMASK, &held->before, NULL);
 }
 
 /*
- * Signals of the terminal are off meanwhile, so that nobody is left with one that shows nothing; Ctrl-C is
- * then sent to all it would have reached.
+ * Signals of the terminal are off meanwhile, and others wait, so that nobody is left with one that shows nothing;
+ * Ctrl-C is then sent to all it would have reached.
  */
 static int ask(int tty, const struct termios *before, const char *question, enum echo echo, struct line *line,
 	       struct err *err)
 {
 	struct termios raw = *before;
+	struct held held;
+	hold_signals(&held);
 	raw.c_lflag &= ~(tcflag_t)(ECHO | ICANON | ISIG | IEXTEN);
 	raw.c_cc[VMIN] = 1;
 	raw.c_cc[VTIME] = 0;
 	line->len = 0;
 	(void) tcsetattr(tty, TCSAFLUSH, &raw);
 	(void) write_full(tty, question, strlen(question));
-	enum typed how = read_line(tty, echo, line);
+	enum typed how = read_line(tty, held.signal_fd, echo, line);
 	(void) write_full(tty, "\n", 1);
 	(void) tcsetattr(tty, TCSAFLUSH, before);
+	let_signals_come(&held);
 	if (how == TYPED_HANG_UP)
 		return err_set(err, -EIO, "the terminal hung up");
 	if (how == TYPED_END)
 		return 0;
-	(void) kill(0, SIGINT);
+	if (how == TYPED_INTERRUPT)
+		(void) kill(0, SIGINT);
 	return err_set(err, -EINTR, "interrupted");
 }
 

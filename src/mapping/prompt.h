@@ -10,7 +10,7 @@
  * Questions to whoever sits at the terminal, on /dev/tty, whatever standard input and output are.
  * What was typed before the question was shown does not answer it.
  *
- * Errors: -EINTR Ctrl-C, which all it would have reached get as SIGINT; -EIO the terminal hung up
+ * Errors: -EINTR Ctrl-C, which all it would have reached get as SIGINT, or a signal; -EIO the terminal hung up
  */
 
 /* Is there somebody to be asked? */

@@ -2,8 +2,10 @@
 #include "mapping/prompt.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <termios.h>
 
 #include "scratch.h"
 #include "terminal.h"
@@ -113,6 +115,29 @@ static void what_was_typed_before_is_no_answer(void **state)
 	assert_int_equal(on_terminal(ask_late, &n, turns, shown, sizeof shown), PROMPT_NO);
 }
 
+/* As soon as it is asked. */
+static int ask_and_be_interrupted(void *want)
+{
+	struct termios now;
+	pid_t asking = getpid(), child = fork();
+	if (child < 0)
+		return IS_OTHER;
+	if (child > 0)
+		return ask_password(want);
+	while (getppid() == asking && tcgetattr(STDIN_FILENO, &now) == 0 && now.c_lflag & ECHO)
+		(void) usleep(1000);
+	(void) kill(asking, SIGINT);
+	_exit(0);
+}
+
+/* Which on_terminal() looks at. */
+static void leaves_the_terminal_as_it_was_when_a_signal_comes(void **state)
+{
+	static const struct turn turns[] = { { NULL } };
+	char shown[512], want[] = "";
+	assert_int_equal(on_terminal(ask_and_be_interrupted, want, turns, shown, sizeof shown), EINTR);
+}
+
 /* Standard input and output do not matter. */
 static int ask_redirected(void *user)
 {
@@ -140,6 +165,7 @@ int main(void)
 		TEST(shows_stars_for_a_password),
 		TEST(asks_until_the_answer_is_yes_or_no),
 		TEST(what_was_typed_before_is_no_answer),
+		TEST(leaves_the_terminal_as_it_was_when_a_signal_comes),
 		TEST(asks_on_the_terminal_and_nowhere_else),
 	};
 	return cmocka_run_group_tests(tests, begin, scratch_end);
