@@ -66,7 +66,10 @@ struct command {
 	uint32_t options;	/* 1u << OPT_…; --help is everybody's */
 	const char *summary;	/* one line for the list */
 	const char *help;	/* paragraphs behind the usage line; says what a user must know */
-	/* 0 = what was asked for is true now; else a negative errno and @why */
+	/*
+	 * 0 = what was asked for is true now; a negative errno and @why; an exit status, where the user was told
+	 * of each failure already
+	 */
 	int (*run)(const struct options *options, struct failure *why);
 };
 

@@ -8,7 +8,7 @@
 #include "stream/stream.h"
 
 /*
- * A range of bytes that can be exported: a disk, a part of one, later one with an overlay.
+ * A range of bytes that can be exported: a disk, or a part of one.
  * Every layer is one more object of this shape around another.
  */
 struct image;

@@ -5,9 +5,9 @@
 #include "util/deadline.h"
 
 /*
- * The run directory with the control sockets: /run/pbsmap, or $XDG_RUNTIME_DIR/pbsmap without root.
- * PBSMAP_RUN_DIR names another one.  A mapping is alive when its socket accepts; a socket that does not
- * is swept, under a lock, by whoever comes next.
+ * The run directory with the control sockets: /run/pbsmap; without root $XDG_RUNTIME_DIR/pbsmap, or
+ * /tmp/pbsmap-UID where there is no such variable.  PBSMAP_RUN_DIR names another one.  A mapping is alive when
+ * its socket accepts; a socket that does not is swept, under a lock, by whoever comes next.
  */
 struct registry {
 	int fd;

@@ -15,7 +15,7 @@
 #include "util/strv.h"
 
 /*
- * Who has the chunks: a datastore directory, loose files, later a server or a bucket.
+ * Who has the chunks: a datastore directory, a backup server, loose files.
  *
  * Two halves.  Set-up calls (lists, snapshot, files) may block and are made by one thread at a
  * time.  Chunks are fetched: source_fetch() returns at once, the answer comes by a call from any
