@@ -156,7 +156,7 @@ int key_file_parse(const char *text, size_t len, struct key_file *ret, struct er
 	return 0;
 }
 
-/* -- opening -- */
+/* -- opening --------------------------------------------------------------------------------- */
 
 static int derive(const struct key_file *file, const struct secret *password, uint8_t *ret,
 		  struct err *err)

@@ -41,7 +41,7 @@ void manifest_free(struct manifest *manifest)
 	free(manifest);
 }
 
-/* -- fields -- */
+/* -- fields ---------------------------------------------------------------------------------- */
 
 static int get_string(const json_t *object, const char *key, const char **ret, struct err *err)
 {
@@ -166,7 +166,7 @@ static int parse_signature(const json_t *json, struct manifest *m, struct err *e
 	return r;
 }
 
-/* -- what is not signed: only for people, so a wrong type is as good as none -- */
+/* -- what is not signed: only for people, so a wrong type is as good as none ----------------- */
 
 static char *optional_text(const json_t *object, const char *key)
 {
@@ -185,7 +185,7 @@ static void parse_unprotected(const json_t *json, struct manifest *m)
 	m->verify_upid = optional_text(verify, "upid");
 }
 
-/* -- what the signature is made over -- */
+/* -- what the signature is made over --------------------------------------------------------- */
 
 static int set_copy(json_t *to, const char *key, const json_t *from)
 {
@@ -240,7 +240,6 @@ static int make_canonical(json_t *json, struct manifest *m, struct err *err)
 	return r;
 }
 
-
 int manifest_parse(const char *text, size_t len, struct manifest **ret, struct err *err)
 {
 	CLEANUP(json_freep) json_t *json = NULL;
@@ -288,7 +287,7 @@ const struct manifest_file *manifest_find(const struct manifest *manifest, const
 	return NULL;
 }
 
-/* -- signature -- */
+/* -- signature ------------------------------------------------------------------------------- */
 
 /* 1 = @text was signed with @key */
 static int is_signed(const struct manifest *m, const char *text, const struct crypt_key *key,
@@ -324,7 +323,7 @@ int manifest_check(const struct manifest *m, const struct crypt_key *key, struct
 	return r ? MANIFEST_SIGNED : err_set(err, -EKEYREJECTED, "wrong signature in manifest");
 }
 
-/* -- writing, for test data -- */
+/* -- writing, for test data ------------------------------------------------------------------ */
 
 static json_t *file_json(const struct manifest_file *file)
 {

@@ -210,7 +210,7 @@ int snapshot_compare(const struct snapshot *a, const struct snapshot *b)
 	return a->time < b->time ? -1 : a->time > b->time;
 }
 
-/* -- archives -- */
+/* -- archives -------------------------------------------------------------------------------- */
 
 static bool ends_with(const char *s, const char *end)
 {

@@ -19,7 +19,7 @@
 #define LOOK_MAX (1u << 11) /* chunks looked at for one extent: some 20 microseconds */
 #define RAW_MAX (32u << 20) /* bytes of blobs on their way, beside the one each decoder works on */
 
-/* -- what all streams share -- */
+/* -- what all streams share ------------------------------------------------------------------ */
 
 static int new_codec(void *user, void **ret_worker, struct err *err)
 {
@@ -160,7 +160,7 @@ void stream_shared_trim(struct stream_shared *shared, bool drop_cache)
 	bufpool_trim(shared->buffers);
 }
 
-/* -- one stream -- */
+/* -- one stream ------------------------------------------------------------------------------ */
 
 /* What an index entry looks like whose chunk is all zeros: it need never be fetched. */
 static int zero_digest(struct blob_codec *codec, const struct stream_options *options, uint64_t len,
@@ -268,7 +268,7 @@ uint64_t stream_size(const struct stream *stream)
 	return stream->options.index->size;
 }
 
-/* -- a read -- */
+/* -- a read ---------------------------------------------------------------------------------- */
 
 static bool is_zero_chunk(const struct stream *stream, uint32_t n, const struct index_chunk *chunk)
 {

@@ -127,7 +127,7 @@ static struct mem map_fresh(size_t cap)
 	return (struct mem){ map, cap };
 }
 
-/* -- slots -- */
+/* -- slots ----------------------------------------------------------------------------------- */
 
 static void *take_slot_locked(struct bufpool *pool)
 {
