@@ -10,13 +10,12 @@
  * chunk its end u64 and its digest.  All ends are checked here, once, so that look-ups need not.
  */
 static const uint8_t didx_magic[8] = { 0x1c, 0x91, 0x4e, 0xa5, 0x19, 0xba, 0xb3, 0xcd };
-enum { ENTRY_SIZE = 8 + DIGEST_SIZE };
 
 static int check_ends(const uint8_t *table, uint64_t n, struct index *ret, struct err *err)
 {
 	uint64_t end = 0, longest = 0;
 	for (uint64_t i = 0; i < n; i++) {
-		uint64_t next = load_le64(table + i * ENTRY_SIZE);
+		uint64_t next = load_le64(table + i * INDEX_DYNAMIC_ENTRY);
 		if (next <= end || next > INT64_MAX)
 			return err_set(err, -EBADMSG, "index entry %" PRIu64 " ends at %" PRIu64
 				       ", the one before at %" PRIu64, i, next, end);
@@ -39,8 +38,8 @@ int didx_parse(const uint8_t *map, size_t len, struct index *ret, struct err *er
 	if (memcmp(map, didx_magic, sizeof didx_magic) != 0)
 		return err_set(err, -EBADMSG, "unknown magic, not a dynamic index");
 	size_t table_len = len - INDEX_HEADER_SIZE;
-	uint64_t n = table_len / ENTRY_SIZE;
-	if (table_len % ENTRY_SIZE)
+	uint64_t n = table_len / INDEX_DYNAMIC_ENTRY;
+	if (table_len % INDEX_DYNAMIC_ENTRY)
 		return err_set(err, -EBADMSG, "index ends in the middle of an entry");
 	if (n == 0)
 		return err_set(err, -EBADMSG, "index of an empty archive");

@@ -31,10 +31,10 @@ int fidx_parse(const uint8_t *map, size_t len, struct index *ret, struct err *er
 	if (n > INDEX_MAX_CHUNKS)
 		return err_set(err, -EBADMSG, "index needs %" PRIu64 " chunks, at most %u are read", n,
 			       INDEX_MAX_CHUNKS);
-	if (len - INDEX_HEADER_SIZE != n * DIGEST_SIZE)
+	if (len - INDEX_HEADER_SIZE != n * INDEX_FIXED_ENTRY)
 		return err_set(err, -EBADMSG, "index holds %zu bytes of digests, an image of %" PRIu64
 			       " bytes needs %" PRIu64, len - INDEX_HEADER_SIZE, size,
-			       n * DIGEST_SIZE);
+			       n * INDEX_FIXED_ENTRY);
 	*ret = (struct index){
 		.kind = INDEX_FIXED,
 		.table = map + INDEX_HEADER_SIZE,

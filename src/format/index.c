@@ -3,8 +3,6 @@
 
 #include "util/bytes.h"
 
-enum { DYNAMIC_ENTRY = 8 + DIGEST_SIZE };
-
 int index_parse(const uint8_t *map, size_t len, struct index *ret, struct err *err)
 {
 	/* The first byte tells the magics apart; each half checks its whole magic. */
@@ -15,7 +13,7 @@ int index_parse(const uint8_t *map, size_t len, struct index *ret, struct err *e
 
 static uint64_t dynamic_end(const struct index *index, uint32_t n)
 {
-	return load_le64(index->table + (size_t)n * DYNAMIC_ENTRY);
+	return load_le64(index->table + (size_t)n * INDEX_DYNAMIC_ENTRY);
 }
 
 struct index_chunk index_chunk(const struct index *index, uint32_t n)
@@ -25,14 +23,14 @@ struct index_chunk index_chunk(const struct index *index, uint32_t n)
 		return (struct index_chunk){
 			.off = off,
 			.len = (uint32_t)min_u64(index->chunk_size, index->size - off),
-			.digest = index->table + (size_t)n * DIGEST_SIZE,
+			.digest = index->table + (size_t)n * INDEX_FIXED_ENTRY,
 		};
 	}
 	uint64_t off = n ? dynamic_end(index, n - 1) : 0;
 	return (struct index_chunk){
 		.off = off,
 		.len = (uint32_t)(dynamic_end(index, n) - off),
-		.digest = index->table + (size_t)n * DYNAMIC_ENTRY + 8,
+		.digest = index->table + (size_t)n * INDEX_DYNAMIC_ENTRY + 8,
 	};
 }
 
@@ -53,6 +51,6 @@ uint32_t index_find(const struct index *index, uint64_t off)
 
 int index_csum(const struct index *index, uint8_t ret[static DIGEST_SIZE], struct err *err)
 {
-	size_t entry = index->kind == INDEX_FIXED ? DIGEST_SIZE : DYNAMIC_ENTRY;
+	size_t entry = index->kind == INDEX_FIXED ? INDEX_FIXED_ENTRY : INDEX_DYNAMIC_ENTRY;
 	return sha256_once(index->table, index->n_chunks * entry, ret, err);
 }

@@ -12,7 +12,9 @@
 #define INDEX_CHUNK_SIZE_MIN 4096u	   /* fixed index */
 #define INDEX_CHUNK_SIZE_MAX (16u << 20) /* fixed index */
 #define INDEX_STEP_MAX	     (128u << 20)  /* dynamic index: one chunk */
-#define INDEX_FILE_MAX	     (INDEX_HEADER_SIZE + 40ull * INDEX_MAX_CHUNKS) /* bytes of a whole one */
+#define INDEX_FIXED_ENTRY    DIGEST_SIZE
+#define INDEX_DYNAMIC_ENTRY  (8 + DIGEST_SIZE) /* where the chunk ends, and its digest */
+#define INDEX_FILE_MAX	     (INDEX_HEADER_SIZE + (uint64_t)INDEX_DYNAMIC_ENTRY * INDEX_MAX_CHUNKS) /* bytes of a whole one */
 
 enum index_kind {
 	INDEX_FIXED,   /* .fidx: chunks of one size, the last may be short */
@@ -22,7 +24,7 @@ enum index_kind {
 /* Which chunks make up a stream of bytes.  Immutable; points into the file's bytes. */
 struct index {
 	enum index_kind kind;
-	const uint8_t *table; /* n_chunks entries of 32 (fixed) or 40 bytes (dynamic) */
+	const uint8_t *table; /* n_chunks entries */
 	uint32_t n_chunks;    /* at least 1 */
 	uint32_t max_chunk;   /* bytes of the longest chunk */
 	uint64_t size;	      /* bytes of the stream */
