@@ -79,11 +79,7 @@ int chunk_dir_open(const char *path, struct chunk_dir **ret, struct err *err)
 	if (!chunks)
 		return err_set(err, -ENOMEM, "no memory");
 	(void) pthread_mutex_init(&chunks->lock, NULL);
-	pthread_condattr_t attr;
-	(void) pthread_condattr_init(&attr);
-	(void) pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void) pthread_cond_init(&chunks->hurry, &attr);
-	(void) pthread_condattr_destroy(&attr);
+	cond_init_for_deadlines(&chunks->hurry);
 	list_init(&chunks->parked);
 	list_init(&chunks->retry.node);
 	chunks->retry.run = retry_parked;

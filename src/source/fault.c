@@ -274,11 +274,7 @@ int source_fault_open(struct source *take_inner, const struct fault *faults, siz
 	fault->source.gid = take_inner->gid;
 	fault->inner = take_inner;
 	(void) pthread_mutex_init(&fault->lock, NULL);
-	pthread_condattr_t attr;
-	(void) pthread_condattr_init(&attr);
-	(void) pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void) pthread_cond_init(&fault->changed, &attr);
-	(void) pthread_condattr_destroy(&attr);
+	cond_init_for_deadlines(&fault->changed);
 	list_init(&fault->late);
 	fault->faults = calloc(n_faults + 1, sizeof *faults);
 	fault->source.name = strdup(take_inner->name ? take_inner->name : "fault");

@@ -87,11 +87,7 @@ int stream_shared_new(const struct stream_limits *limits, struct stream_shared *
 	unsigned n_decoders = limits->n_decoders ? limits->n_decoders : n_processors();
 	limit_loads(shared, n_decoders, limits->typical_chunk);
 	(void) pthread_mutex_init(&shared->lock, NULL);
-	pthread_condattr_t attr;
-	(void) pthread_condattr_init(&attr);
-	(void) pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void) pthread_cond_init(&shared->deadline_changed, &attr);
-	(void) pthread_condattr_destroy(&attr);
+	cond_init_for_deadlines(&shared->deadline_changed);
 	for (int i = 0; i < N_PRIORITIES; i++)
 		list_init(&shared->queue[i]);
 	list_init(&shared->reads);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <time.h>
 
 #include "util/cleanup.h"
 
@@ -23,4 +24,14 @@ static inline pthread_mutex_t *lock_take(pthread_mutex_t *m)
 static inline void lock_release(pthread_mutex_t **m)
 {
 	(void) pthread_mutex_unlock(*m);
+}
+
+/* A condition whose pthread_cond_timedwait() takes a deadline_timespec(). */
+static inline void cond_init_for_deadlines(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+	(void) pthread_condattr_init(&attr);
+	(void) pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void) pthread_cond_init(cond, &attr);
+	(void) pthread_condattr_destroy(&attr);
 }
