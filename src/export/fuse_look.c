@@ -185,7 +185,7 @@ static struct look *copy_look(const struct look *look)
 	copy->job.priority = PRIORITY_DEMAND;
 	list_init(&copy->job.node);
 	copy->since_ns = now_ns();
-	copy->until = look->files->timeout_ms ? deadline_in_ms(look->files->timeout_ms) : DEADLINE_NEVER;
+	copy->until = deadline_of_timeout(look->files->timeout_ms);
 	return copy;
 }
 

@@ -151,7 +151,7 @@ static struct request *request_new(struct fuse_reads *reads, fuse_req_t req, uin
 	request->read.off = off;
 	request->read.len = len;
 	request->read.priority = PRIORITY_DEMAND;
-	request->read.until = reads->timeout_ms ? deadline_in_ms(reads->timeout_ms) : DEADLINE_NEVER;
+	request->read.until = deadline_of_timeout(reads->timeout_ms);
 	request->read.done = read_is_done;
 	HOLD(&reads->lock);
 	list_append(&reads->requests, &request->node);

@@ -84,7 +84,7 @@ int opened_tree_open(const struct opened_tree_options *options, struct opened_tr
 
 struct deadline opened_tree_deadline(const struct opened_tree *opened)
 {
-	return opened->timeout_ms ? deadline_in_ms(opened->timeout_ms) : DEADLINE_NEVER;
+	return deadline_of_timeout(opened->timeout_ms);
 }
 
 void opened_tree_shutdown(struct opened_tree *opened)

@@ -190,7 +190,7 @@ static int try_to_read(struct served *served, const struct mapping_options *opti
 	struct read read = {
 		.len = 1,
 		.priority = PRIORITY_DEMAND,
-		.until = options->timeout_ms ? deadline_in_ms(options->timeout_ms) : DEADLINE_NEVER,
+		.until = deadline_of_timeout(options->timeout_ms),
 	};
 	if (!served->stream || stream_size(served->stream) == 0)
 		return 0;

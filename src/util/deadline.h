@@ -27,6 +27,12 @@ static inline struct deadline deadline_in_ms(int64_t ms)
 	return (struct deadline){ now_ns() + ms * 1000000 };
 }
 
+/* Of something that may take so long from now on; 0 = for ever. */
+static inline struct deadline deadline_of_timeout(int64_t timeout_ms)
+{
+	return timeout_ms ? deadline_in_ms(timeout_ms) : DEADLINE_NEVER;
+}
+
 static inline bool deadline_is_never(struct deadline d)
 {
 	return d.ns == INT64_MAX;
