@@ -74,11 +74,7 @@ static void reply_copied(fuse_req_t req, const struct read *read)
 		(void) fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	char *to = data;
-	for (unsigned i = 0; i < read->n_segments; i++) {
-		memcpy(to, read->segments[i].data, read->segments[i].len);
-		to += read->segments[i].len;
-	}
+	read_copy_out(read, data);
 	(void) fuse_reply_buf(req, data, read->len);
 }
 

@@ -2,6 +2,7 @@
 #include "stream/internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /*
  * A read waits on the entries that will bring its segments, and on its deadline; whichever comes
@@ -111,6 +112,15 @@ void *read_deadline_thread(void *arg)
 			}
 		}
 		todo_run(&todo);
+	}
+}
+
+void read_copy_out(const struct read *read, void *to)
+{
+	uint8_t *at = to;
+	for (unsigned i = 0; i < read->n_segments; i++) {
+		memcpy(at, read->segments[i].data, read->segments[i].len);
+		at += read->segments[i].len;
 	}
 }
 

@@ -71,6 +71,9 @@ struct read {
 
 #define READ_MAX (16u << 20) /* bytes of one read */
 
+/* The bytes of an answer without an error, read->len of them; before read_release(). */
+void read_copy_out(const struct read *read, void *to);
+
 /* Give back what the answer holds. */
 void read_release(struct read *read);
 

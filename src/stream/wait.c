@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <string.h>
-
 #include "stream/stream.h"
 #include "util/lock.h"
 
@@ -26,14 +24,6 @@ static void sleep_until_answered(struct sleeper *sleeper)
 		(void) pthread_cond_wait(&sleeper->came, &sleeper->lock);
 }
 
-static void copy_out(const struct read *read, uint8_t *to)
-{
-	for (unsigned i = 0; i < read->n_segments; i++) {
-		memcpy(to, read->segments[i].data, read->segments[i].len);
-		to += read->segments[i].len;
-	}
-}
-
 int read_and_wait(void (*submit)(void *object, struct read *read), void *object, struct read *read,
 		  void *buf, struct err *err)
 {
@@ -46,7 +36,7 @@ int read_and_wait(void (*submit)(void *object, struct read *read), void *object,
 	sleep_until_answered(&sleeper);
 	int r = read->result;
 	if (r == 0)
-		copy_out(read, buf);
+		read_copy_out(read, buf);
 	else if (err)
 		*err = read->err;
 	read_release(read);
