@@ -97,15 +97,9 @@ void opened_tree_shutdown(struct opened_tree *opened)
 
 void opened_tree_get_stats(struct opened_tree *opened, struct stream_stats *ret)
 {
-	struct stream_stats more = { 0 };
 	stream_get_stats(opened->meta, ret);
 	if (opened->payload)
-		stream_get_stats(opened->payload, &more);
-	ret->read_bytes += more.read_bytes;
-	ret->fetched_bytes += more.fetched_bytes;
-	ret->fetched_chunks += more.fetched_chunks;
-	ret->cache_hits += more.cache_hits;
-	ret->damaged_chunks += more.damaged_chunks;
+		stream_add_stats(opened->payload, ret);
 }
 
 void opened_tree_close(struct opened_tree *opened)

@@ -311,16 +311,8 @@ int served_nbd_connect(struct served *served, const struct mapping_options *opti
 void served_nbd_refresh(struct served *served)
 {
 	struct served_nbd *nbd = &served->nbd;
-	struct stream_stats *sum = &served->info.stats;
-	for (size_t i = 0; i < nbd->n_beside; i++) {
-		struct stream_stats stats;
-		stream_get_stats(nbd->beside[i].stream, &stats);
-		sum->read_bytes += stats.read_bytes;
-		sum->fetched_bytes += stats.fetched_bytes;
-		sum->fetched_chunks += stats.fetched_chunks;
-		sum->cache_hits += stats.cache_hits;
-		sum->damaged_chunks += stats.damaged_chunks;
-	}
+	for (size_t i = 0; i < nbd->n_beside; i++)
+		stream_add_stats(nbd->beside[i].stream, &served->info.stats);
 	strv_deinit(&served->info.users);
 	if (served->info.via == VIA_SOCKET)
 		(void) nbd_server_users(nbd->server, &served->info.users, NULL);

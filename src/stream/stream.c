@@ -526,3 +526,14 @@ void stream_get_stats(struct stream *stream, struct stream_stats *ret)
 	HOLD(&stream->shared->lock);
 	*ret = stream->stats;
 }
+
+void stream_add_stats(struct stream *stream, struct stream_stats *sum)
+{
+	struct stream_stats stats;
+	stream_get_stats(stream, &stats);
+	sum->read_bytes += stats.read_bytes;
+	sum->fetched_bytes += stats.fetched_bytes;
+	sum->fetched_chunks += stats.fetched_chunks;
+	sum->cache_hits += stats.cache_hits;
+	sum->damaged_chunks += stats.damaged_chunks;
+}

@@ -178,3 +178,6 @@ void stream_shutdown(struct stream *stream);
 bool stream_next_extent(const struct stream *stream, uint64_t off, uint64_t limit, uint64_t *ret_end);
 
 void stream_get_stats(struct stream *stream, struct stream_stats *ret);
+
+/* Those of this stream as well. */
+void stream_add_stats(struct stream *stream, struct stream_stats *sum);
