@@ -103,8 +103,7 @@ static int parse_data(const json_t *json, struct key_file *file, struct err *err
 		return r;
 	r = len == want ? secret_init_copy(&file->data, data, len, err)
 			: err_set(err, -EBADMSG, "key file: 'data' has %zu bytes, not %zu", len, want);
-	secret_wipe(data, len);
-	free(data);
+	secret_wipe_and_free(data, len);
 	return r;
 }
 

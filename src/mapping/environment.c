@@ -17,12 +17,6 @@
 
 enum cut { FIRST_LINE, WHOLE };
 
-static void wipe_and_free(uint8_t *data, size_t len)
-{
-	secret_wipe(data, len);
-	free(data);
-}
-
 static bool is_read(const uint8_t *data, size_t len, enum cut cut)
 {
 	return cut == FIRST_LINE && memchr(data, '\n', len);
@@ -52,7 +46,7 @@ static int read_value(int fd, enum cut cut, uint8_t **ret, size_t *ret_len, stru
 			r = err_set(err, -EFBIG, "longer than %u bytes", VALUE_MAX);
 	}
 	if (r < 0) {
-		wipe_and_free(data, len);
+		secret_wipe_and_free(data, len);
 		return r;
 	}
 	*ret = data;
@@ -74,7 +68,7 @@ static int take_value(uint8_t *take_data, size_t len, enum cut cut, const char *
 	int r = text_is_utf8((const char *)take_data, n)
 			? secret_init_copy(ret, take_data, n, err)
 			: err_set(err, -EACCES, "%s contains bad characters: it is not UTF-8", from);
-	wipe_and_free(take_data, len);
+	secret_wipe_and_free(take_data, len);
 	return r;
 }
 
@@ -223,7 +217,7 @@ static int from_command(const char *name, const char *line, struct secret *ret, 
 		return err_set(err, -EACCES, "%s: cannot read what %s says", name, words.items[0]);
 	if (ended == 0)
 		return take_value(data, len, FIRST_LINE, name, ret, err);
-	wipe_and_free(data, len);
+	secret_wipe_and_free(data, len);
 	return ended;
 }
 

@@ -30,8 +30,7 @@ static int load(const char *path, int open_flags, struct key_source *ret, struct
 	if (r < 0)
 		return r == -EFBIG ? err_set(err, -EKEYREJECTED, "%s is too long for a key file", path) : r;
 	r = key_file_parse((char *)text, len, &ret->file, err);
-	secret_wipe(text, len);
-	free(text);
+	secret_wipe_and_free(text, len);
 	if (r == -EBADMSG)
 		r = -EKEYREJECTED; /* not the backup is damaged */
 	if (r < 0)

@@ -15,13 +15,6 @@ static const char file_name[] = "tickets";
 
 /* -- values that are secret ------------------------------------------------------------------ */
 
-static void wipe_and_free(uint8_t *data, size_t len)
-{
-	if (data)
-		secret_wipe(data, len);
-	free(data);
-}
-
 /* Tickets in what is about to be freed; what is no ticket may be wiped as well. */
 static void wipe_strings(json_t *json)
 {
@@ -103,7 +96,7 @@ static int read_cache(const struct client_dir *dir, json_t **ret, struct err *er
 	int r = client_file_read(dir, file_name, &text, &len, err);
 	if (r > 0)
 		r = json_parse_object((char *)text, len, "it", ret, err);
-	wipe_and_free(text, len);
+	secret_wipe_and_free(text, len);
 	return r < 0 ? r : *ret != NULL;
 }
 
@@ -114,7 +107,7 @@ static int write_cache(const struct client_dir *dir, const json_t *cache, struct
 		return err_set(err, -ENOMEM, "no memory");
 	size_t len = strlen(text);
 	int r = client_file_replace(dir, file_name, text, len, err);
-	wipe_and_free((uint8_t *)text, len);
+	secret_wipe_and_free(text, len);
 	return r;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "util/secret.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -57,6 +58,13 @@ void secret_deinit(struct secret *s)
 void secret_wipe(void *data, size_t len)
 {
 	explicit_bzero(data, len);
+}
+
+void secret_wipe_and_free(void *data, size_t len)
+{
+	if (data)
+		secret_wipe(data, len);
+	free(data);
 }
 
 bool secret_is_equal(const void *a, const void *b, size_t len)

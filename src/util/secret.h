@@ -25,5 +25,8 @@ void secret_deinit(struct secret *s);
 /* Overwrite memory in a way the compiler keeps. */
 void secret_wipe(void *data, size_t len);
 
+/* For memory of malloc() that may hold a secret; NULL is fine. */
+void secret_wipe_and_free(void *data, size_t len);
+
 /* Same time whatever the bytes are. */
 bool secret_is_equal(const void *a, const void *b, size_t len);
