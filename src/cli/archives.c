@@ -12,8 +12,6 @@
  * What is in a snapshot's directory, and what the manifest says of it.  A file that only the manifest
  * knows is listed all the same: mapping it will tell that it is lost.
  */
-#define MANIFEST_NAME "index.json.blob"
-
 void archive_list_deinit(struct archive_list *list)
 {
 	free(list->items);

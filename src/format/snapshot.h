@@ -68,6 +68,8 @@ enum archive_kind {
 
 #define ARCHIVE_NAME_SIZE (SAFE_ID_MAX + 1)
 
+#define MANIFEST_NAME "index.json.blob" /* the file that names the others; a snapshot without is not finished */
+
 /**
  * archive_server_name - the file on the server that a user means by @name
  *

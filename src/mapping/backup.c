@@ -42,7 +42,7 @@ int backup_read_manifest(struct source *source, struct manifest **ret, struct er
 	CLEANUP(freep) uint8_t *raw = NULL;
 	CLEANUP(blob_codec_freep) struct blob_codec *codec = NULL;
 	size_t len;
-	int r = source_read_blob(source, "index.json.blob", &raw, &len, err);
+	int r = source_read_blob(source, MANIFEST_NAME, &raw, &len, err);
 	if (r == 0)
 		r = blob_codec_new(&codec, err);
 	if (r == 0)
