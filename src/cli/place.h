@@ -17,13 +17,6 @@ void place_close(struct place *place);
 /* What a list lacks, behind the list: the exit status, EXIT_DAMAGED, or EXIT_REFUSED where it is a right. */
 int place_say_unread(const struct options *options, const struct unread *unread) MUST_CHECK;
 
-/**
- * place_explain - what there is instead of a group or namespace that is not there
- *
- * @group:  what was asked for; NULL = only the namespace
- * @r:      what came of it; returned as it is unless it is -ENOENT
- *
- * Errors:  -ENOENT with groups or namespaces as candidates, also in words
- */
+/* choose_explain() for this place. */
 int place_explain(const struct place *place, const struct group *group, int r,
 		  struct failure *why) MUST_CHECK;

@@ -6,7 +6,9 @@
 
 #include "util/text.h"
 
-#define SHOWN_SIZE 320 /* bytes of candidates in a message; the JSON has all */
+/* Candidates in a message, and their bytes; the JSON has all. */
+#define SHOWN_MOST 6
+#define SHOWN_SIZE 320
 
 /* "there is no archive X; there is: A, B", or ", and no other file archive" */
 static int not_there(struct failure *why, const char *what, const char *name, const char *others)
@@ -15,33 +17,36 @@ static int not_there(struct failure *why, const char *what, const char *name, co
 	name = text_escape(name, escaped, sizeof escaped);
 	if (!why->candidates.n)
 		return err_set(&why->err, -ENOENT, "there is no %s %s, and no other %s", what, name, others);
-	strv_describe(&why->candidates, 6, shown, sizeof shown);
+	strv_describe(&why->candidates, SHOWN_MOST, shown, sizeof shown);
 	return err_set(&why->err, -ENOENT, "there is no %s %s; there is: %s", what, name, shown);
 }
 
-/* The root is always there: of what else is not, @why has the words. */
-static int no_namespace(struct source *source, const char *ns, struct failure *why)
-{
-	if (!*ns)
-		return why->err.code;
-	int r = source_list_namespaces(source, &why->candidates, &why->err);
-	return r < 0 ? r : not_there(why, "namespace", ns, "namespace");
-}
-
-static int no_group(struct source *source, const char *ns, const struct group *group,
-		    struct failure *why)
+static int add_groups(struct source *source, const char *ns, struct strv *ret)
 {
 	CLEANUP(group_list_deinit) struct group_list groups = GROUP_LIST_EMPTY;
-	char text[GROUP_TEXT_SIZE];
-	int r = source_list_groups(source, ns, &groups, &why->err);
-	if (r == -ENOENT)
-		return no_namespace(source, ns, why);
+	int r = source_list_groups(source, ns, &groups, NULL);
 	for (size_t i = 0; r == 0 && i < groups.n; i++) {
+		char text[GROUP_TEXT_SIZE];
 		group_format(&groups.items[i].group, text);
-		r = strv_add(&why->candidates, text, &why->err);
+		r = strv_add(ret, text, NULL);
 	}
-	group_format(group, text);
-	return r < 0 ? r : not_there(why, "group", text, "group");
+	return r;
+}
+
+int choose_explain(struct source *source, const char *ns, const struct group *group, int r, struct failure *why)
+{
+	if (r != -ENOENT)
+		return r;
+	int listed = group ? add_groups(source, ns, &why->candidates) : -ENOENT;
+	if (listed == 0) {
+		char text[GROUP_TEXT_SIZE];
+		group_format(group, text);
+		return not_there(why, "group", text, "group");
+	}
+	/* The root is always there: then it is something else that is not. */
+	if (listed == -ENOENT && *ns && source_list_namespaces(source, &why->candidates, NULL) == 0)
+		return not_there(why, "namespace", ns, "namespace");
+	return r;
 }
 
 static int add_snapshot(struct strv *ret, const struct snapshot_info *info, struct err *err)
@@ -57,7 +62,7 @@ static int no_snapshot(struct source *source, const char *ns, const struct snaps
 	CLEANUP(snapshot_list_deinit) struct snapshot_list list = SNAPSHOT_LIST_EMPTY;
 	int r = source_list_snapshots(source, ns, &snapshot->group, &list, &why->err);
 	if (r == -ENOENT)
-		return no_group(source, ns, &snapshot->group, why);
+		return choose_explain(source, ns, &snapshot->group, r, why);
 	for (size_t i = list.n; r == 0 && i-- > 0;) /* the newest first */
 		if (list.items[i].is_finished)
 			r = add_snapshot(&why->candidates, &list.items[i], &why->err);
@@ -99,7 +104,7 @@ static int newest_finished(const struct repository_options *options, struct sour
 	char text[GROUP_TEXT_SIZE];
 	int r = source_list_snapshots(source, ns, group, &list, &why->err);
 	if (r < 0)
-		return r == -ENOENT ? no_group(source, ns, group, why) : r;
+		return choose_explain(source, ns, group, r, why);
 	r = find_newest(options, source, ns, &list, ret, &why->err);
 	group_format(group, text);
 	if (r < 0)
@@ -165,7 +170,7 @@ static int is_no_image(const struct manifest *manifest, const char *archive, enu
 		return err_set(&why->err, -EISDIR, "%s is a file archive: mount shows it, ls, cat and extract look into it",
 			       archive);
 	char shown[SHOWN_SIZE];
-	strv_describe(&why->candidates, 6, shown, sizeof shown);
+	strv_describe(&why->candidates, SHOWN_MOST, shown, sizeof shown);
 	return err_set(&why->err, -EINVAL, "%s is no disk image; images of this snapshot: %s", archive, shown);
 }
 
@@ -178,7 +183,7 @@ int choose_image(const struct manifest *manifest, const char *archive,
 	if (r < 0) {
 		int added = choose_images(manifest, &why->candidates, &why->err);
 		char shown[SHOWN_SIZE];
-		strv_describe(&why->candidates, 6, shown, sizeof shown);
+		strv_describe(&why->candidates, SHOWN_MOST, shown, sizeof shown);
 		return added < 0 ? added : err_set(&why->err, r, "%s; images of this snapshot: %s",
 						   error.msg, shown);
 	}
@@ -246,7 +251,7 @@ static int is_no_tree(const struct manifest *manifest, const char *archive, cons
 	int r = add_trees(manifest, &why->candidates, &why->err);
 	if (r < 0)
 		return r;
-	strv_describe(&why->candidates, 6, shown, sizeof shown);
+	strv_describe(&why->candidates, SHOWN_MOST, shown, sizeof shown);
 	return err_set(&why->err, -EINVAL, "%s is %s; file archives of this snapshot: %s",
 		       text_escape(archive, name, sizeof name),
 		       server_name && is_image(server_name) ? "a disk image, which map shows" : "no file archive",

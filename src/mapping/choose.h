@@ -19,6 +19,18 @@ int choose_snapshot(const struct repository_options *options, struct source *sou
 int choose_open(struct source *source, const char *ns, const struct snapshot *snapshot,
 		struct failure *why) MUST_CHECK;
 
+/**
+ * choose_explain - what there is instead of a group or namespace that is not there
+ *
+ * @group:  what was asked for; NULL = only the namespace
+ * @r:      what came of it, with its words in why->err; nothing is changed unless it is -ENOENT, and what there is can
+ *          be listed
+ *
+ * Errors:  @r; -ENOENT with groups or namespaces as candidates, also in words
+ */
+int choose_explain(struct source *source, const char *ns, const struct group *group, int r,
+		   struct failure *why) MUST_CHECK;
+
 /*
  * A file of a snapshot as a user can write it for choose_image(): only ".img" stands for what the server adds
  * to it.  false = it is no image.
