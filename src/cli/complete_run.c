@@ -128,19 +128,15 @@ static void drop_variables(void)
 /* Nobody waits for our end: nothing of the shell's may be held open, its terminal least of all. */
 static int leave_the_shell(int except)
 {
-	struct inherited inherited = INHERITED_NONE;
-	CLEANUP(closep) int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null < 0 || setsid() < 0 || inherited_list(except, &inherited, NULL) < 0)
-		return -EBADF;
-	for (size_t i = 0; i < inherited.n; i++)
-		if (inherited.items[i] != null)
-			(void) close(inherited.items[i]);
-	inherited_deinit(&inherited);
-	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-		if (dup2(null, fd) < 0)
-			return -errno;
-	drop_variables();
-	return 0;
+	CLEANUP(inherited_deinit) struct inherited inherited = INHERITED_NONE;
+	if (setsid() < 0)
+		return -errno;
+	int r = inherited_list(except, &inherited, NULL);
+	if (r == 0)
+		r = inherited_close(&inherited, NULL);
+	if (r == 0)
+		drop_variables();
+	return r;
 }
 
 static void work(int argc, const char *const *argv, int to)

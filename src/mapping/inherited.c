@@ -31,7 +31,7 @@ void inherited_deinit(struct inherited *inherited)
 	*inherited = INHERITED_NONE;
 }
 
-int inherited_let_go(struct inherited *inherited, struct err *err)
+int inherited_close(struct inherited *inherited, struct err *err)
 {
 	for (size_t i = 0; i < inherited->n; i++)
 		(void) close(inherited->items[i]);
@@ -42,7 +42,13 @@ int inherited_let_go(struct inherited *inherited, struct err *err)
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
 		if (dup2(null, fd) < 0)
 			return err_errno(err, -errno, "cannot let go of standard input and output");
-	if (chdir("/") < 0)
-		return err_errno(err, -errno, "cannot work in /");
 	return 0;
+}
+
+int inherited_let_go(struct inherited *inherited, struct err *err)
+{
+	int r = inherited_close(inherited, err);
+	if (r == 0 && chdir("/") < 0)
+		r = err_errno(err, -errno, "cannot work in /");
+	return r;
 }
