@@ -20,6 +20,8 @@
  * signature by the key, the archive's entry, the index by size and csum of that entry.  After that every
  * chunk is what the index says, or is not shown.
  */
+enum content { IMAGE, TREE }; /* of the archive that is opened: a disk, or files */
+
 void backup_close(struct backup *backup)
 {
 	if (!backup)
@@ -371,13 +373,34 @@ static int open_without_manifest(struct backup *backup, const struct repository_
 	return r < 0 ? r : open_index(backup, options, name, NULL, err);
 }
 
+/* The same for a file archive.  The other half of a split one lies beside it. */
+static int open_tree_without_manifest(struct backup *backup, const struct repository_options *options,
+				      const char *name, struct err *err)
+{
+	char whole[ARCHIVE_NAME_SIZE], entries[ARCHIVE_NAME_SIZE], payload[ARCHIVE_NAME_SIZE];
+	int r = archive_pxar_name(name, "pxar", whole, err);
+	if (r < 0)
+		return r;
+	if (strcmp(name, whole) == 0)
+		return open_without_manifest(backup, options, name, err);
+	backup->is_split = true;
+	r = archive_pxar_name(name, "mpxar", entries, err);
+	if (r == 0)
+		r = archive_pxar_name(name, "ppxar", payload, err);
+	if (r == 0)
+		r = open_without_manifest(backup, options, entries, err);
+	if (r < 0)
+		return r;
+	backup->payload_key = backup->key;
+	return read_index(backup, options, payload, NULL, &backup->payload, err);
+}
+
 static int open_with_manifest(struct backup *backup, const struct repository_options *options,
 			      const char *name, struct err *err)
 {
 	const struct manifest_file *file = manifest_find(backup->manifest, name);
 	if (!file)
 		return err_set(err, -EBADMSG, "the manifest beside %s does not contain it", name);
-	snapshot_format(&backup->manifest->snapshot, backup->snapshot);
 	int r = find_and_use_key(backup, options, file->mode, err);
 	return r < 0 ? r : open_index(backup, options, name, file, err);
 }
@@ -396,6 +419,23 @@ static int loose_name(const char *path, char ret[static ARCHIVE_NAME_SIZE], stru
 	return 0;
 }
 
+/* @ret_shown: what a user calls what the index is of; both halves of a split archive by one name. */
+static int check_loose_name(const char *name, enum content content, char ret_shown[static ARCHIVE_NAME_SIZE],
+			    struct err *err)
+{
+	char whole[ARCHIVE_NAME_SIZE];
+	bool is_pxar = archive_kind_of(name) == ARCHIVE_PXAR;
+	if (is_pxar && content == IMAGE)
+		return err_set(err, -EISDIR, "%s is a file archive: mount shows it, ls, cat and extract look into it", name);
+	if (!is_pxar && content == TREE)
+		return err_set(err, -EINVAL, "%s is no file archive: the index of one is named *.pxar.didx, *.mpxar.didx or "
+			       "*.ppxar.didx", name);
+	int r = content == TREE ? archive_pxar_name(name, "pxar", whole, err) : 0;
+	if (r == 0)
+		archive_user_name(content == TREE ? whole : name, ret_shown);
+	return r;
+}
+
 static int open_loose_source(struct backup *backup, const struct repository_options *options, const char *path,
 			     struct err *err)
 {
@@ -405,104 +445,56 @@ static int open_loose_source(struct backup *backup, const struct repository_opti
 	return source_loose_open(path, options->chunks, &backup->source, err);
 }
 
-/* The other half of a split archive lies beside it. */
-static int open_loose_payload(struct backup *backup, const struct repository_options *options,
-			      const char *name, struct err *err)
-{
-	char payload[ARCHIVE_NAME_SIZE];
-	int r = archive_pxar_name(name, "ppxar", payload, err);
-	if (r < 0)
-		return r;
-	backup->is_split = true;
-	backup->payload_key = backup->key;
-	return read_index(backup, options, payload, NULL, &backup->payload, err);
-}
-
-static int open_loose_tree(struct backup *backup, const struct repository_options *options, const char *path,
-			   struct failure *why)
-{
-	char name[ARCHIVE_NAME_SIZE], whole[ARCHIVE_NAME_SIZE], entries[ARCHIVE_NAME_SIZE];
-	struct err *err = &why->err;
-	int r = loose_name(path, name, err);
-	if (r == 0 && archive_kind_of(name) != ARCHIVE_PXAR)
-		r = err_set(err, -EINVAL, "%s is no file archive: the index of one is named *.pxar.didx, *.mpxar.didx or *.ppxar.didx",
-			    name);
-	if (r == 0)
-		r = archive_pxar_name(name, "pxar", whole, err);
-	if (r == 0)
-		r = archive_pxar_name(name, "mpxar", entries, err);
-	if (r == 0)
-		r = open_loose_source(backup, options, path, err);
-	if (r < 0)
-		return r;
-	archive_user_name(whole, backup->archive);
-	r = backup_read_manifest(backup->source, &backup->manifest, err);
-	if (r == 0) {
-		snapshot_format(&backup->manifest->snapshot, backup->snapshot);
-		return open_tree(backup, options, name, why);
-	}
-	if (r != -ENOENT)
-		return err_while(err, r, "reading the manifest beside %s", path);
-	bool is_split = strcmp(name, whole) != 0;
-	r = open_without_manifest(backup, options, is_split ? entries : name, err);
-	return r < 0 || !is_split ? r : open_loose_payload(backup, options, name, err);
-}
-
-static int open_loose(struct backup *backup, const struct repository_options *options,
-		      const char *path, struct err *err)
+static int open_loose(struct backup *backup, const struct repository_options *options, const char *path,
+		      enum content content, struct failure *why)
 {
 	char name[ARCHIVE_NAME_SIZE];
+	struct err *err = &why->err;
 	int r = loose_name(path, name, err);
-	if (r == 0 && archive_kind_of(name) == ARCHIVE_PXAR)
-		r = err_set(err, -EISDIR, "%s is a file archive: mount shows it, ls, cat and extract look into it", name);
+	if (r == 0)
+		r = check_loose_name(name, content, backup->archive, err);
 	if (r == 0)
 		r = open_loose_source(backup, options, path, err);
 	if (r < 0)
 		return r;
-	archive_user_name(name, backup->archive);
 	r = backup_read_manifest(backup->source, &backup->manifest, err);
 	if (r == -ENOENT)
-		return open_without_manifest(backup, options, name, err);
-	return r < 0 ? err_while(err, r, "reading the manifest beside %s", path)
-		     : open_with_manifest(backup, options, name, err);
+		return content == TREE ? open_tree_without_manifest(backup, options, name, err)
+				       : open_without_manifest(backup, options, name, err);
+	if (r < 0)
+		return err_while(err, r, "reading the manifest beside %s", path);
+	snapshot_format(&backup->manifest->snapshot, backup->snapshot);
+	return content == TREE ? open_tree(backup, options, name, why)
+			       : open_with_manifest(backup, options, name, err);
+}
+
+/* -- an archive of a snapshot, or a loose index ---------------------------------------------- */
+
+static int open_any(const struct repository_options *options, const char *snapshot, const char *archive,
+		    enum content content, struct backup **ret, struct failure *why)
+{
+	CLEANUP(backup_closep) struct backup *backup = calloc(1, sizeof *backup);
+	if (!backup)
+		return err_set(&why->err, -ENOMEM, "no memory");
+	int r = options->chunks ? open_loose(backup, options, snapshot, content, why)
+				: open_snapshot(backup, options, snapshot, why);
+	if (r == 0 && !options->chunks)
+		r = content == TREE ? open_tree(backup, options, archive, why)
+				    : open_archive(backup, options, archive, why);
+	if (r < 0)
+		return r;
+	*ret = STEAL(backup);
+	return 0;
 }
 
 int backup_open(const struct repository_options *options, const char *snapshot, const char *archive,
 		struct backup **ret, struct failure *why)
 {
-	CLEANUP(backup_closep) struct backup *backup = calloc(1, sizeof *backup);
-	if (!backup)
-		return err_set(&why->err, -ENOMEM, "no memory");
-	int r;
-	if (options->chunks) {
-		r = open_loose(backup, options, snapshot, &why->err);
-	} else {
-		r = open_snapshot(backup, options, snapshot, why);
-		if (r == 0)
-			r = open_archive(backup, options, archive, why);
-	}
-	if (r < 0)
-		return r;
-	*ret = STEAL(backup);
-	return 0;
+	return open_any(options, snapshot, archive, IMAGE, ret, why);
 }
 
 int backup_open_tree(const struct repository_options *options, const char *snapshot, const char *archive,
 		     struct backup **ret, struct failure *why)
 {
-	CLEANUP(backup_closep) struct backup *backup = calloc(1, sizeof *backup);
-	if (!backup)
-		return err_set(&why->err, -ENOMEM, "no memory");
-	int r;
-	if (options->chunks) {
-		r = open_loose_tree(backup, options, snapshot, why);
-	} else {
-		r = open_snapshot(backup, options, snapshot, why);
-		if (r == 0)
-			r = open_tree(backup, options, archive, why);
-	}
-	if (r < 0)
-		return r;
-	*ret = STEAL(backup);
-	return 0;
+	return open_any(options, snapshot, archive, TREE, ret, why);
 }
