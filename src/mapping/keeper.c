@@ -57,6 +57,7 @@
 enum stage { NOTHING, MOUNTED, SHOWN };
 
 struct kept {
+	int control_fd; /* to the server process */
 	enum stage stage;
 	struct fuse_mount mount;
 	struct loop loop;
@@ -69,7 +70,35 @@ struct kept {
 	struct nbd_kernel nbd;
 };
 
+/* What the server process is told. */
+struct reply {
+	json_t *json;
+	int fd; /* goes along; -EBADF = none */
+};
+
+static void reply_deinit(struct reply *reply)
+{
+	json_decref(reply->json);
+	closep(&reply->fd);
+}
+
 /* -- in the keeper --------------------------------------------------------------------------- */
+
+static int refuse(struct err *err)
+{
+	return err_set(err, -EPROTO, "not a question a keeper answers");
+}
+
+/* What letting go takes, and no more, where we are root.  @capabilities: 1 << CAP_... */
+static int keep_rights(uint64_t capabilities, struct err *err)
+{
+	return geteuid() == 0 ? privileges_keep(capabilities, err) : 0;
+}
+
+static json_t *device_to_json(const char *device, const struct strv *partitions)
+{
+	return json_pack("{s:o, s:o}", "device", text_to_json(device), "partitions", strv_to_json(partitions));
+}
 
 /* The absolute path; the directory is made where there is none. */
 static int prepare_directory(const char *target, struct kept *kept, struct err *err)
@@ -144,7 +173,7 @@ static int mount_path(const char *target, const char *fs_name, const char *optio
 	return r;
 }
 
-static int do_mount(struct kept *kept, const json_t *question, json_t **ret, struct err *err)
+static int do_mount(struct kept *kept, const json_t *question, struct reply *ret, struct err *err)
 {
 	CLEANUP(freep) char *target = text_from_json(json_object_get(question, "target"));
 	CLEANUP(freep) char *fs_name = text_from_json(json_object_get(question, "fs_name"));
@@ -152,12 +181,12 @@ static int do_mount(struct kept *kept, const json_t *question, json_t **ret, str
 	CLEANUP(freep) char *options = text_from_json(json_object_get(question, "options"));
 	kept->is_directory = json_is_true(json_object_get(question, "is_directory"));
 	if (!fs_name || !run_dir || kept->stage != NOTHING)
-		return err_set(err, -EPROTO, "not a question a keeper answers");
+		return refuse(err);
 	kept->stage = MOUNTED;
 	int r = target ? mount_path(target, fs_name, options, kept, err)
 		       : fuse_mount_nowhere(fs_name, run_dir, false, &kept->mount, err);
 	if (r == 0)
-		*ret = json_object();
+		*ret = (struct reply){ json_object(), steal_fd(&kept->mount.fuse_fd) };
 	return r;
 }
 
@@ -200,26 +229,25 @@ static int attach_loop(struct kept *kept, const char *mark, struct strv *partiti
 	return r < 0 ? r : block_add_partitions(kept->loop.fd, kept->loop.path, partitions, err);
 }
 
-static int do_show(struct kept *kept, const json_t *question, json_t **ret, struct err *err)
+static int do_show(struct kept *kept, const json_t *question, struct reply *ret, struct err *err)
 {
 	CLEANUP(strv_deinit) struct strv partitions = STRV_EMPTY;
 	const char *mark = json_string_value(json_object_get(question, "mark"));
 	if (!mark || kept->stage != MOUNTED)
-		return err_set(err, -EPROTO, "not a question a keeper answers");
+		return refuse(err);
 	kept->stage = SHOWN;
 	int r = kept->path ? 0 : attach_loop(kept, mark, &partitions, err);
 	fuse_mount_finish(&kept->mount);
 	const char *device = kept->path ? kept->path : kept->loop.path;
-	/* What unmounting takes, and removing the file, wherever it is; a device only has to be closed. */
-	if (geteuid() == 0 && r == 0)
-		r = privileges_keep(kept->path ? 1u << CAP_SYS_ADMIN | 1u << CAP_DAC_OVERRIDE : 0, err);
+	/* Unmounting, and removing the file, wherever it is; a device only has to be closed. */
+	if (r == 0)
+		r = keep_rights(kept->path ? 1u << CAP_SYS_ADMIN | 1u << CAP_DAC_OVERRIDE : 0, err);
 	if (r == 0)
 		r = kept->is_directory ? check_directory(device, err) : check_answers(device, err);
 	if (r == 0 && kept->path)
 		fuse_path_read_ahead(kept->path);
 	if (r == 0)
-		*ret = json_pack("{s:o, s:o}", "device", text_to_json(device), "partitions",
-				 strv_to_json(&partitions));
+		ret->json = device_to_json(device, &partitions);
 	return r;
 }
 
@@ -228,44 +256,44 @@ static json_t *text_or_null(const char *text)
 	return text ? text_to_json(text) : json_null();
 }
 
-static int do_listen(struct kept *kept, const json_t *question, json_t **ret, int *ret_fd, struct err *err)
+static int do_listen(struct kept *kept, const json_t *question, struct reply *ret, struct err *err)
 {
 	CLEANUP(freep) char *path = text_from_json(json_object_get(question, "path"));
 	CLEANUP(freep) char *address = text_from_json(json_object_get(question, "address"));
 	if (!path == !address || kept->stage != NOTHING)
-		return err_set(err, -EPROTO, "not a question a keeper answers");
+		return refuse(err);
 	kept->stage = SHOWN;
-	int r = path ? nbd_listen_path(path, &kept->socket, ret_fd, err) : nbd_listen_address(address, ret_fd, err);
-	/* What removing the socket takes, wherever it is. */
-	if (geteuid() == 0 && r == 0)
-		r = privileges_keep(path ? 1u << CAP_DAC_OVERRIDE : 0, err);
+	int r = path ? nbd_listen_path(path, &kept->socket, &ret->fd, err)
+		     : nbd_listen_address(address, &ret->fd, err);
+	/* Removing the socket, wherever it is. */
 	if (r == 0)
-		*ret = json_pack("{s:o}", "path", text_or_null(kept->socket.path));
+		r = keep_rights(path ? 1u << CAP_DAC_OVERRIDE : 0, err);
+	if (r == 0)
+		ret->json = json_pack("{s:o}", "path", text_or_null(kept->socket.path));
 	return r;
 }
 
-static int do_rest(struct kept *kept, json_t **ret, struct err *err)
+static int do_rest(struct kept *kept, const json_t *question, struct reply *ret, struct err *err)
 {
 	if (kept->stage != NOTHING)
-		return err_set(err, -EPROTO, "not a question a keeper answers");
+		return refuse(err);
 	kept->stage = SHOWN;
-	int r = geteuid() == 0 ? privileges_keep(0, err) : 0;
+	int r = keep_rights(0, err);
 	if (r == 0)
-		*ret = json_object();
+		ret->json = json_object();
 	return r;
 }
 
 /* One connection more for the kernel; the server process gets the other end. */
-static int do_link(struct kept *kept, json_t **ret, int *ret_fd, struct err *err)
+static int do_link(struct kept *kept, const json_t *question, struct reply *ret, struct err *err)
 {
 	int fds[2];
 	if (kept->stage != NOTHING || kept->n_links == LINKS_MAX)
-		return err_set(err, -EPROTO, "not a question a keeper answers");
+		return refuse(err);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
 		return err_errno(err, -errno, "cannot make a socket");
 	kept->links[kept->n_links++] = fds[0];
-	*ret_fd = fds[1];
-	*ret = json_object();
+	*ret = (struct reply){ json_object(), fds[1] };
 	return 0;
 }
 
@@ -300,8 +328,7 @@ static void guard_end(pid_t guard)
 		;
 }
 
-static int attach_nbd(int control_fd, struct kept *kept, const json_t *question, struct strv *partitions,
-		      struct err *err)
+static int attach_nbd(struct kept *kept, const json_t *question, struct strv *partitions, struct err *err)
 {
 	const char *mark = json_string_value(json_object_get(question, "mark"));
 	const struct nbd_kernel_options options = {
@@ -313,28 +340,27 @@ static int attach_nbd(int control_fd, struct kept *kept, const json_t *question,
 		.n_fds = kept->n_links,
 	};
 	if (!mark || kept->stage != NOTHING || !kept->n_links)
-		return err_set(err, -EPROTO, "not a question a keeper answers");
+		return refuse(err);
 	kept->stage = SHOWN;
 	nbd_kernel_sweep(); /* it may be the one that is asked for */
-	pid_t guard = guard_start(control_fd);
+	pid_t guard = guard_start(kept->control_fd);
 	int r = nbd_kernel_attach(&options, &kept->nbd, err);
 	guard_end(guard);
 	close_links(kept); /* the kernel has its own */
 	return r < 0 ? r : block_add_partitions(kept->nbd.fd, kept->nbd.path, partitions, err);
 }
 
-static int do_connect(int control_fd, struct kept *kept, const json_t *question, json_t **ret, struct err *err)
+static int do_connect(struct kept *kept, const json_t *question, struct reply *ret, struct err *err)
 {
 	CLEANUP(strv_deinit) struct strv partitions = STRV_EMPTY;
-	int r = attach_nbd(control_fd, kept, question, &partitions, err);
-	/* What ending a device takes whose server process was killed. */
-	if (geteuid() == 0 && r == 0)
-		r = privileges_keep(1u << CAP_SYS_ADMIN, err);
+	int r = attach_nbd(kept, question, &partitions, err);
+	/* Ending a device whose server process was killed. */
+	if (r == 0)
+		r = keep_rights(1u << CAP_SYS_ADMIN, err);
 	if (r == 0)
 		r = check_answers(kept->nbd.path, err);
 	if (r == 0)
-		*ret = json_pack("{s:o, s:o}", "device", text_to_json(kept->nbd.path), "partitions",
-				 strv_to_json(&partitions));
+		ret->json = device_to_json(kept->nbd.path, &partitions);
 	return r;
 }
 
@@ -350,39 +376,46 @@ static void let_go(struct kept *kept, bool is_used_or_not)
 		forget_path(kept);
 }
 
-static int answer(int control_fd, struct kept *kept, const json_t *question)
+static int answer_question(struct kept *kept, const char *what, const json_t *question, struct reply *ret,
+			   struct err *err)
+{
+	static const struct {
+		const char *what;
+		int (*answer)(struct kept *kept, const json_t *question, struct reply *ret, struct err *err);
+	} questions[] = {
+		{ "mount", do_mount }, { "show", do_show },
+		{ "listen", do_listen }, { "rest", do_rest },
+		{ "link", do_link }, { "connect", do_connect },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(questions); i++)
+		if (strcmp(what, questions[i].what) == 0)
+			return questions[i].answer(kept, question, ret, err);
+	return refuse(err);
+}
+
+static int answer(struct kept *kept, const json_t *question)
 {
 	CLEANUP(failure_deinit) struct failure why = FAILURE_NONE;
+	CLEANUP(reply_deinit) struct reply reply = { .fd = -EBADF };
 	const char *what = json_string_value(json_object_get(question, "do"));
-	CLEANUP(closep) int fd = -EBADF;
-	json_t *reply = NULL;
-	int r = -EPROTO;
 	if (what && strcmp(what, "end") == 0) {
 		let_go(kept, false);
 		return 0;
 	}
-	if (what && strcmp(what, "mount") == 0)
-		r = do_mount(kept, question, &reply, &why.err);
-	else if (what && strcmp(what, "show") == 0)
-		r = do_show(kept, question, &reply, &why.err);
-	else if (what && strcmp(what, "listen") == 0)
-		r = do_listen(kept, question, &reply, &fd, &why.err);
-	else if (what && strcmp(what, "rest") == 0)
-		r = do_rest(kept, &reply, &why.err);
-	else if (what && strcmp(what, "link") == 0)
-		r = do_link(kept, &reply, &fd, &why.err);
-	else if (what && strcmp(what, "connect") == 0)
-		r = do_connect(control_fd, kept, question, &reply, &why.err);
-	if (r < 0)
-		return control_send(control_fd, json_pack("{s:o}", "failed", failure_to_json(&why)), NULL);
-	if (fd < 0)
-		fd = steal_fd(&kept->mount.fuse_fd);
-	return control_send_fd(control_fd, reply, fd, NULL);
+	if (answer_question(kept, what ? what : "", question, &reply, &why.err) < 0)
+		return control_send(kept->control_fd, json_pack("{s:o}", "failed", failure_to_json(&why)), NULL);
+	return control_send_fd(kept->control_fd, STEAL(reply.json), reply.fd, NULL);
 }
 
 static _Noreturn void keeper_main(int fd)
 {
-	struct kept kept = { .mount = FUSE_MOUNT_NONE, .loop = LOOP_NONE, .socket = NBD_PATH_NONE, .nbd = NBD_KERNEL_NONE };
+	struct kept kept = {
+		.control_fd = fd,
+		.mount = FUSE_MOUNT_NONE,
+		.loop = LOOP_NONE,
+		.socket = NBD_PATH_NONE,
+		.nbd = NBD_KERNEL_NONE,
+	};
 	struct inherited inherited = INHERITED_NONE;
 	(void) prctl(PR_SET_NAME, "pbsmap-keeper");
 	environment_forget_secrets();
@@ -397,7 +430,7 @@ static _Noreturn void keeper_main(int fd)
 		r = control_receive(fd, DEADLINE_NEVER, &question, NULL);
 		if (r <= 0)
 			break;
-		r = answer(fd, &kept, question);
+		r = answer(&kept, question);
 		/* The first question may have a path relative to the caller's directory. */
 		if (!is_away && r >= 0)
 			r = inherited_let_go(&inherited, NULL);
