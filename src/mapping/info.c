@@ -67,6 +67,11 @@ json_t *text_to_json(const char *text)
 	return json;
 }
 
+json_t *text_or_null_to_json(const char *text)
+{
+	return text ? text_to_json(text) : json_null();
+}
+
 char *text_from_json(const json_t *json)
 {
 	if (json_is_string(json))

@@ -10,6 +10,7 @@
  * ends are this program.  NULL = not such a text, or no memory.
  */
 json_t *text_to_json(const char *text);
+json_t *text_or_null_to_json(const char *text);
 char *text_from_json(const json_t *json);
 json_t *strv_to_json(const struct strv *v);
 int strv_from_json(const json_t *json, struct strv *ret, struct err *err);

@@ -25,7 +25,7 @@
  *     │                                │ backup: key, manifest, index (may ask for a password)
  *     │◀─ {"say": …} ──────────────────│ lets go of all it inherited, works in "/"
  *     │                                │ stream, FUSE ◀──────────────────▶│ mount, device, partitions
- *     │                                │ name, control socket             │ (see keeper.c)
+ *     │                                │ name, control socket             │ (see keeper_process.c)
  *     │                                │ gives up rights, leaves the session; now NBD clients are served
  *     │◀─ {"ready": …} or {"failed": …}│ serves
  *
