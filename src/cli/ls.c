@@ -248,32 +248,38 @@ static int tell_damage(struct lister *l, const char *path, const struct err *why
 	return print_object(l, object, err);
 }
 
-/* @r, @why: what came of reading it; whether it goes on. */
-static int take(struct lister *l, int r, const struct err *why, const struct node *node, const char *path,
-		struct err *err)
+/* What reading @path came to, @why has its words: whatever is not damage of the one ends it all. */
+static int take_failure(struct lister *l, const char *path, const struct err *why, struct err *err)
 {
-	struct err bad = ERR_NONE;
 	CLEANUP(buf_deinit) struct buf full = BUF_EMPTY;
-	if (r < 0 && r != -EBADMSG) {
+	if (why->code != -EBADMSG) {
 		*err = *why;
+		return why->code;
+	}
+	int r = full_path(l, path, &full, err);
+	return r < 0 ? r : tell_damage(l, full.data, why, err);
+}
+
+static int take_node(struct lister *l, const struct node *node, const char *path, struct err *err)
+{
+	CLEANUP(buf_deinit) struct buf full = BUF_EMPTY;
+	struct err why = ERR_NONE;
+	bool is_short = !l->options->is_json && !l->options->is_recursive && *path;
+	int r = full_path(l, path, &full, err);
+	if (r < 0)
 		return r;
-	}
-	int named = full_path(l, path, &full, err);
-	if (named < 0)
-		return named;
-	if (r > 0) {
-		bool short_form = !l->options->is_json && !l->options->is_recursive && *path;
-		r = print_node(l, node, short_form ? path : full.data, &bad);
-		why = &bad;
-	}
-	if (r == -EBADMSG)
-		r = tell_damage(l, full.data, why, err);
-	else if (r < 0)
-		*err = *why;
-	return r < 0 ? r : flush_some(l, err);
+	if (print_node(l, node, is_short ? path : full.data, &why) < 0)
+		return take_failure(l, path, &why, err);
+	return 0;
 }
 
 /* The directory itself is one of them only where all below it is. */
+static bool is_listed(const struct lister *l, const struct walk_item *item)
+{
+	bool is_begin = item->event == WALK_ENTER && item->depth == 0;
+	return item->event != WALK_LEAVE && (!is_begin || l->options->is_recursive);
+}
+
 static int list_below(struct lister *l, const struct node *node, struct err *err)
 {
 	CLEANUP(walk_closep) struct walk *walk = NULL;
@@ -284,13 +290,14 @@ static int list_below(struct lister *l, const struct node *node, struct err *err
 		int step = walk_next(walk, opened_tree_deadline(l->opened), &item, &why);
 		if (step == 0)
 			break;
-		bool is_left_out = step > 0 && (item.event == WALK_LEAVE ||
-						(item.event == WALK_ENTER && item.depth == 0 &&
-						 !l->options->is_recursive));
-		if (!is_left_out)
-			r = take(l, step, &why, item.node, item.path, err);
+		if (step < 0)
+			r = take_failure(l, item.path, &why, err);
+		else if (is_listed(l, &item))
+			r = take_node(l, item.node, item.path, err);
 		if (step > 0 && item.event == WALK_ENTER && item.depth > 0 && !l->options->is_recursive)
 			walk_skip(walk);
+		if (r == 0)
+			r = flush_some(l, err);
 	}
 	return r;
 }
