@@ -134,13 +134,19 @@ static bool is_zero_chunk(const struct stream *stream, uint32_t n, const struct 
 	return memcmp(chunk->digest, is_last ? stream->zero_last : stream->zero_full, DIGEST_SIZE) == 0;
 }
 
+static struct cache_key key_of(const struct stream *stream, const struct index_chunk *chunk)
+{
+	struct cache_key key = { .len = chunk->len, .context = stream->context };
+	memcpy(key.digest, chunk->digest, DIGEST_SIZE);
+	return key;
+}
+
 /* The entry that has or will have this chunk; NULL = no memory.  A new one is queued. */
 static struct entry *want_chunk_locked(struct stream *stream, const struct index_chunk *chunk,
 				       enum priority priority)
 {
 	struct cache *cache = &stream->shared->cache;
-	struct cache_key key = { .len = chunk->len, .context = stream->context };
-	memcpy(key.digest, chunk->digest, DIGEST_SIZE);
+	struct cache_key key = key_of(stream, chunk);
 	struct entry *entry = cache_find(cache, &key);
 	if (entry) {
 		if (priority == PRIORITY_DEMAND)
@@ -213,8 +219,7 @@ static bool is_in_memory_locked(struct stream *stream, uint32_t first, uint32_t 
 {
 	for (uint32_t n = first; n <= last; n++) {
 		struct index_chunk chunk = index_chunk(stream->options.index, n);
-		struct cache_key key = { .len = chunk.len, .context = stream->context };
-		memcpy(key.digest, chunk.digest, DIGEST_SIZE);
+		struct cache_key key = key_of(stream, &chunk);
 		const struct entry *entry = cache_find(&stream->shared->cache, &key);
 		if (!(entry && entry->state == ENTRY_READY) && !is_zero_chunk(stream, n, &chunk))
 			return false;
@@ -279,9 +284,8 @@ static void answer_at_once(struct read *read)
 	read->done(read);
 }
 
-void stream_submit(struct stream *stream, struct read *read)
+static void begin(struct stream *stream, struct read *read)
 {
-	const struct index *index = stream->options.index;
 	read->result = 0;
 	read->err = ERR_NONE;
 	read->stream = stream;
@@ -291,6 +295,12 @@ void stream_submit(struct stream *stream, struct read *read)
 	read->segments = read->inline_segments;
 	read->waiters = read->inline_waiters;
 	list_init(&read->node);
+}
+
+void stream_submit(struct stream *stream, struct read *read)
+{
+	const struct index *index = stream->options.index;
+	begin(stream, read);
 	bool is_inside = read->off < index->size && read->len <= index->size - read->off;
 	if (read->len == 0 || read->len > READ_MAX || !is_inside) {
 		if (read->len)
