@@ -6,7 +6,6 @@
 #include <sys/uio.h>
 
 #include "export/fuse_file.h"
-#include "util/bytes.h"
 #include "util/lock.h"
 
 /*

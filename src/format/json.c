@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "format/json.h"
 
-#include <inttypes.h>
 #include <stdbool.h>
 #include <string.h>
 

@@ -2,7 +2,6 @@
 #include "format/snapshot.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 

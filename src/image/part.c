@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "image/image.h"
-#include "util/bytes.h"
 
 /* A range of another image.  It moves reads and has nothing to do with their answers. */
 struct part {

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mapping/info.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "format/json.h"
 
 static const char *const via_names[] = {
 	[VIA_LOOP] = "loop", [VIA_FILE] = "file", [VIA_SOCKET] = "socket", [VIA_NBD] = "nbd", [VIA_TREE] = "mount",

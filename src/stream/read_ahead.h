@@ -2,7 +2,6 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #define READ_AHEAD_SEQUENCES 8 /* readers of one mapping told apart */
