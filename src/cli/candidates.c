@@ -10,6 +10,7 @@
 #include "format/json.h"
 #include "util/buf.h"
 #include "util/file.h"
+#include "util/home.h"
 #include "util/text.h"
 
 #define WORD_SIZE     4096	  /* bytes; longer ones nobody wants to have completed */
@@ -83,16 +84,14 @@ static int find_bools(struct strv *ret, struct err *err)
 /* What the reference client used lately: {"root@pam@host:store": 7}. */
 static int find_known_repositories(const char *except, struct strv *ret, struct err *err)
 {
-	const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-	bool is_own = cache && *cache;
+	CLEANUP(freep) char *cache = home_dir("XDG_CACHE_HOME", ".cache");
 	CLEANUP(buf_deinit) struct buf path = BUF_EMPTY;
 	CLEANUP(json_freep) json_t *list = NULL;
 	CLEANUP(freep) uint8_t *text = NULL;
 	size_t len;
-	if (!is_own && !home)
+	if (!cache)
 		return 0;
-	int r = buf_printf(&path, err, "%s%s/proxmox-backup/repo-list", is_own ? cache : home,
-			   is_own ? "" : "/.cache");
+	int r = buf_printf(&path, err, "%s/proxmox-backup/repo-list", cache);
 	if (r < 0 || read_file_at(AT_FDCWD, path.data, O_NONBLOCK, REPO_LIST_MAX, &text, &len, NULL) < 0 ||
 	    json_parse_object((const char *)text, len, path.data, &list, NULL) < 0)
 		return r;

@@ -10,20 +10,13 @@
 
 #include "util/deadline.h"
 #include "util/file.h"
+#include "util/home.h"
 
 #define LOCK_MS 3000 /* another one holds it for the time of writing a small file */
 
-/* Of the variables only a caller that did not gain rights by running us may choose.  NULL = there is none. */
 static char *base_of(enum client_place place)
 {
-	const char *chosen = secure_getenv(place == CLIENT_CONFIG ? "XDG_CONFIG_HOME" : "XDG_RUNTIME_DIR");
-	const char *home = secure_getenv("HOME");
-	char *base = NULL;
-	if (chosen && *chosen)
-		return strdup(chosen);
-	if (place != CLIENT_CONFIG || !home || !*home || asprintf(&base, "%s/.config", home) < 0)
-		return NULL;
-	return base;
+	return place == CLIENT_CONFIG ? home_dir("XDG_CONFIG_HOME", ".config") : home_dir("XDG_RUNTIME_DIR", NULL);
 }
 
 /* Owned by this user, and nothing for anybody else. */

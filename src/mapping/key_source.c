@@ -9,6 +9,7 @@
 #include "mapping/prompt.h"
 #include "util/buf.h"
 #include "util/file.h"
+#include "util/home.h"
 
 #define PROMPT "Encryption Key Password: "
 
@@ -46,28 +47,24 @@ static int load(const char *path, int open_flags, struct key_source *ret, struct
 /* -- the default key file -------------------------------------------------------------------- */
 
 /* 1 = it is there. */
-static int find_in(const char *dir, size_t dir_len, const char *below, struct buf *ret, struct err *err)
+static int find_in(const char *dir, size_t dir_len, struct buf *ret, struct err *err)
 {
 	ret->len = 0;
-	int r = buf_printf(ret, err, "%.*s%s/proxmox-backup/encryption-key.json", (int)dir_len, dir, below);
+	int r = buf_printf(ret, err, "%.*s/proxmox-backup/encryption-key.json", (int)dir_len, dir);
 	return r < 0 ? r : access(ret->data, F_OK) == 0;
 }
 
 static int find_default(struct buf *ret, struct err *err)
 {
-	const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+	CLEANUP(freep) char *config = home_dir("XDG_CONFIG_HOME", ".config");
 	const char *dirs = getenv("XDG_CONFIG_DIRS");
-	int r = 0;
-	if (config && *config)
-		r = find_in(config, strlen(config), "", ret, err);
-	else if (home && *home)
-		r = find_in(home, strlen(home), "/.config", ret, err);
+	int r = config ? find_in(config, strlen(config), ret, err) : 0;
 	if (!dirs || !*dirs)
 		dirs = "/etc/xdg";
 	while (r == 0 && *dirs) {
 		size_t len = strcspn(dirs, ":");
 		if (len)
-			r = find_in(dirs, len, "", ret, err);
+			r = find_in(dirs, len, ret, err);
 		dirs += len + (dirs[len] == ':');
 	}
 	return r;
