@@ -41,7 +41,7 @@ static int open_scratch(int *ret_fd, struct err *err)
 			return 0;
 		}
 	}
-	return err_set(err, -EACCES, "no place for a temporary file: neither in /var/tmp nor in TMPDIR");
+	return err_set(err, -EACCES, "no place for a temporary file: set TMPDIR to a directory that can be written in");
 }
 
 int index_copy(struct source *source, const char *name, uint8_t **ret, size_t *ret_len, struct err *err)
