@@ -7,5 +7,4 @@
 #include "crypto/sha256.h"
 
 /* "aa:bb:…" of 32 bytes, either case, colons optional; false = something else. */
-bool fingerprint_parse(const char *text,
-		       uint8_t ret[static DIGEST_SIZE]) __attribute__((warn_unused_result));
+bool fingerprint_parse(const char *text, uint8_t ret[static DIGEST_SIZE]) MUST_CHECK;

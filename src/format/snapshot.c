@@ -232,7 +232,7 @@ int archive_server_name(const char *name, char ret[static ARCHIVE_NAME_SIZE], st
 	char text[SHOWN_SIZE];
 	if (!is_safe_id(name))
 		return err_set(err, -EINVAL, "'%s' is no archive name", shown(name, text));
-	for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
+	for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
 		if (!ends_with(name, endings[i].ending))
 			continue;
 		size_t len = strlen(name), added = strlen(endings[i].added);

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "util/cleanup.h"
+
 /* Bytes of the valid UTF-8 character at @s, 0 = none; RFC 3629, section 4. */
 static size_t character_len(const uint8_t *s, size_t left)
 {
@@ -16,7 +18,7 @@ static size_t character_len(const uint8_t *s, size_t left)
 		{ 0xf0, 0xf0, 0x90, 0xbf, 4 }, { 0xf1, 0xf3, 0x80, 0xbf, 4 },
 		{ 0xf4, 0xf4, 0x80, 0x8f, 4 },
 	};
-	for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+	for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
 		if (s[0] < forms[i].first_min || s[0] > forms[i].first_max)
 			continue;
 		size_t len = forms[i].len;
@@ -82,7 +84,7 @@ char *text_size(uint64_t bytes, char *ret, size_t len)
 	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
 	unsigned unit = 0;
 	double value = (double)bytes;
-	while (value >= 1024 && unit + 1 < sizeof units / sizeof units[0]) {
+	while (value >= 1024 && unit + 1 < ARRAY_LEN(units)) {
 		value /= 1024;
 		unit++;
 	}
