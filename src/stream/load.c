@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "format/blob.h"
+#include "util/bytes.h"
 
 /*
  * An entry's way through the source and the decoders.  Runs on whatever thread the source answers
