@@ -3,11 +3,13 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "util/bytes.h"
+#include "util/secret.h"
 
 ssize_t pread_full(int fd, void *buf, size_t len, uint64_t off)
 {
@@ -55,33 +57,52 @@ int close_written(int *fd)
 	return close(steal_fd(fd)) < 0 ? -errno : 0;
 }
 
+/* What a file says may be secret: nothing of it is left in memory that was grown out of. */
+struct contents {
+	uint8_t *data;
+	size_t len, cap; /* one byte more is there, for the NUL */
+};
+
+static void contents_deinit(struct contents *c)
+{
+	secret_wipe_and_free(c->data, c->len);
+}
+
+static int contents_grow(struct contents *c, size_t cap, struct err *err)
+{
+	uint8_t *larger = malloc(cap + 1);
+	if (!larger)
+		return err_set(err, -ENOMEM, "no memory for %zu bytes of a file", cap);
+	if (c->len)
+		memcpy(larger, c->data, c->len);
+	contents_deinit(c);
+	c->data = larger;
+	c->cap = cap;
+	return 0;
+}
+
 int read_fd(int fd, size_t max, uint8_t **ret, size_t *ret_len, struct err *err)
 {
-	CLEANUP(freep) uint8_t *data = NULL;
-	size_t have = 0, cap = 0;
+	CLEANUP(contents_deinit) struct contents c = { 0 };
 	for (;;) {
-		if (have == cap) {
-			/* one byte more than allowed shows that there is more; one for the NUL */
-			cap = min_size(cap ? 2 * cap : 4096, max + 1);
-			uint8_t *larger = realloc(data, cap + 1);
-			if (!larger)
-				return err_set(err, -ENOMEM, "no memory for %zu bytes of a file", cap);
-			data = larger;
-		}
-		ssize_t n = read(fd, data + have, cap - have);
+		/* one byte more than allowed shows that there is more */
+		int r = c.len == c.cap ? contents_grow(&c, min_size(c.cap ? 2 * c.cap : 4096, max + 1), err) : 0;
+		if (r < 0)
+			return r;
+		ssize_t n = read(fd, c.data + c.len, c.cap - c.len);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return err_errno(err, -errno, "cannot read");
 		if (n == 0)
 			break;
-		have += (size_t)n;
-		if (have > max)
+		c.len += (size_t)n;
+		if (c.len > max)
 			return err_set(err, -EFBIG, "longer than %zu bytes", max);
 	}
-	data[have] = '\0';
-	*ret = STEAL(data);
-	*ret_len = have;
+	c.data[c.len] = '\0';
+	*ret = STEAL(c.data);
+	*ret_len = c.len;
 	return 0;
 }
 

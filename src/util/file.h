@@ -27,7 +27,7 @@ int close_written(int *fd);
 int lock_until(int fd, struct deadline until) MUST_CHECK;
 
 /*
- * read_fd - everything from the position on
+ * read_fd - everything from the position on; no other copy of it is left in memory
  *
  * @max:  refuse with -EFBIG when there is more; protects memory from endless pipes
  * @ret:  given, free(); NUL behind @ret_len
