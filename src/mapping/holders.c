@@ -368,10 +368,10 @@ static int search_processes(struct targets *targets, bool is_close, struct err *
 		if (pid <= 0)
 			continue;
 		r = note_mounts_of(&search, pid, err);
+		if (r == 0)
+			r = note_there(targets, pid, err); /* this process may be in the way itself */
 		if (r == 0 && pid != getpid())
 			r = note_open(targets, pid, err);
-		if (r == 0 && pid != getpid())
-			r = note_there(targets, pid, err);
 		if (r == 0 && pid != getpid() && is_close)
 			r = note_mapped(targets, pid, err);
 	}

@@ -189,7 +189,8 @@ def test_an_open_file_counts_as_busy(s, mnt):
 
 
 def test_who_is_in_a_directory_counts_as_busy(s, mnt):
-    """It is named at once; and a signal takes the mount away when that has left."""
+    """It is named at once, the command itself as well; and a signal takes the mount away when that has left."""
+    assert "(pbsmap)" in s.fails(BUSY, "umount", mnt, cwd=mnt).err
     child = s.start("sleep", "1000", cwd=os.path.join(mnt, "ordner-ä"))
     assert f"process {child.pid} (sleep)" in s.fails(BUSY, "umount", mnt).err
     row = s.mapping(mnt)
