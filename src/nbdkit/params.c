@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "nbdkit/params.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/value.h"
 #include "stream/stream.h"
+#include "util/bytes.h"
 #include "util/text.h"
 
 #define TIMEOUT_DEFAULT_MS 60000
@@ -57,6 +59,32 @@ void params_deinit(struct params *params)
 	for (size_t i = 0; i < N_PARAMS; i++)
 		free(params->values[i]);
 	params_init(params);
+}
+
+static enum param_id find_option(const char *message, size_t name_len)
+{
+	size_t id = 0;
+	while (id < N_PARAMS && (strncmp(rows[id].name, message + 2, name_len) != 0 || rows[id].name[name_len]))
+		id++;
+	return (enum param_id)id;
+}
+
+char *params_words(const char *message, char *ret, size_t len)
+{
+	size_t have = 0;
+	while (*message && have + 1 < len) {
+		size_t name_len = strncmp(message, "--", 2) == 0 ? strcspn(message + 2, " ,;:=)") : 0;
+		enum param_id id = name_len ? find_option(message, name_len) : N_PARAMS;
+		if (id == N_PARAMS) {
+			ret[have++] = *message++;
+			continue;
+		}
+		const char *value = id == PARAM_ALLOW_UNSIGNED ? "true" : "";
+		have += (size_t)snprintf(ret + have, len - have, "%s=%s", rows[id].name, value);
+		message += 2 + name_len;
+	}
+	ret[min_size(have, len - 1)] = '\0';
+	return ret;
 }
 
 /* nbdkit's filter "cache" takes cache= for itself. */

@@ -26,6 +26,9 @@ int params_set(struct params *params, const char *key, const char *value, struct
 /* Is everything there that must be? */
 int params_check(const struct params *params, struct err *err) MUST_CHECK;
 
+/* A message about options in the words of this plugin: "keyfile=" for "--keyfile".  Returns @ret. */
+char *params_words(const char *message, char *ret, size_t len);
+
 /* One line for each parameter. */
 extern const char params_help[];
 

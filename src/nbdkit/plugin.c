@@ -49,9 +49,9 @@ static void say(void *user, const char *line)
 /* 0, or -1 with the words said. */
 static int finish(int r, const struct err *err)
 {
-	char text[LINE_SIZE];
+	char text[LINE_SIZE], words[LINE_SIZE];
 	if (r < 0)
-		nbdkit_error("%s", message_escape(err->msg, text, sizeof text));
+		nbdkit_error("%s", message_escape(params_words(err->msg, words, sizeof words), text, sizeof text));
 	return r < 0 ? -1 : 0;
 }
 

@@ -121,6 +121,24 @@ static void explains_each_parameter(void **state)
 		assert_non_null(strstr(params_help, names[i]));
 }
 
+static void speaks_of_parameters_and_not_of_options(void **state)
+{
+	static const struct {
+		const char *message, *want;
+	} rows[] = {
+		{ "missing key: give its --keyfile", "missing key: give its keyfile=" },
+		{ "give it as --fingerprint or PBS_FINGERPRINT", "give it as fingerprint= or PBS_FINGERPRINT" },
+		{ "--allow-unsigned accepts it", "allow-unsigned=true accepts it" },
+		{ "--key, --keyfiles, sudo --preserve-env=X, a--b, --", "--key, --keyfiles, sudo --preserve-env=X, a--b, --" },
+		{ "", "" },
+	};
+	char words[100];
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_string_equal(params_words(rows[i].message, words, sizeof words), rows[i].want);
+	for (size_t len = 1; len < sizeof words; len++)
+		assert_int_equal(strncmp(params_words(rows[0].message, words, len), rows[0].want, len - 1), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -130,6 +148,7 @@ int main(void)
 		TEST(wants_a_snapshot),
 		TEST(the_cache_has_another_name_for_the_filter_s_sake),
 		TEST(explains_each_parameter),
+		TEST(speaks_of_parameters_and_not_of_options),
 	};
 	return RUN_TESTS(tests);
 }
