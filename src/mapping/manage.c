@@ -381,35 +381,51 @@ static char *path_meant(const char *which)
 	return path || (*which != '/' && !strstr(which, "://")) ? path : strdup(which);
 }
 
+static int add_candidates(const struct found_list *list, const char *which, const char *path, enum likeness likeness,
+			  struct failure *why)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < list->n; i++) {
+		const struct mapping_info *info = &list->items[i].info;
+		if (likeness == NOT_MEANT || is_meant(info, which, path) == likeness)
+			r = strv_add(&why->candidates, info->name, &why->err);
+	}
+	return r;
+}
+
+/* What a device is that is none of these mappings. */
+static const char *what_else(const char *path)
+{
+	static const char others[] = "another user's or run directory's mapping";
+	char sys[64], mark[64];
+	unsigned number;
+	if (sscanf(path, "/dev/nbd%u", &number) == 1)
+		return nbd_kernel_is_ours(number) ? others : NULL;
+	if (sscanf(path, "/dev/loop%u", &number) != 1)
+		return NULL;
+	(void) snprintf(sys, sizeof sys, "/sys/block/loop%u/loop/backing_file", number);
+	if (access(sys, F_OK) < 0)
+		return "not mapped";
+	return loop_is_ours(number, mark) ? others : "in use, but not by pbsmap";
+}
+
 static int say_candidates(const struct found_list *list, const char *which, enum likeness likeness,
 			  struct failure *why)
 {
 	CLEANUP(freep) char *path = path_meant(which);
-	for (size_t i = 0; i < list->n; i++) {
-		const struct mapping_info *info = &list->items[i].info;
-		if (likeness != NOT_MEANT && is_meant(info, which, path) != likeness)
-			continue;
-		int r = strv_add(&why->candidates, info->name, &why->err);
-		if (r < 0)
-			return r;
-	}
-	char shown[160];
+	char shown[160], instead[200] = "there are no mappings";
+	int r = add_candidates(list, which, path, likeness, why);
+	if (r < 0)
+		return r;
 	strv_describe(&why->candidates, 4, shown, sizeof shown);
-	unsigned number;
 	if (likeness != NOT_MEANT)
 		return err_set(&why->err, -ENOTUNIQ, "%s fits several mappings: %s", which, shown);
-	if (path && sscanf(path, "/dev/loop%u", &number) == 1) {
-		char sys[64], mark[64];
-		(void) snprintf(sys, sizeof sys, "/sys/block/loop%u/loop/backing_file", number);
-		const char *what = access(sys, F_OK) < 0	 ? "not mapped"
-				   : loop_is_ours(number, mark) ? "another user's or run directory's mapping"
-								: "in use, but not by pbsmap";
-		return err_set(&why->err, -ENOENT, "%s is %s; there is: %s", path, what, shown);
-	}
-	if (path && sscanf(path, "/dev/nbd%u", &number) == 1 && nbd_kernel_is_ours(number))
-		return err_set(&why->err, -ENOENT, "%s is another user's or run directory's mapping; there is: %s", path,
-			       shown);
-	return err_set(&why->err, -ENOENT, "nothing is mapped as %s; there is: %s", which, shown);
+	if (why->candidates.n)
+		(void) snprintf(instead, sizeof instead, "there is: %s", shown);
+	const char *what = path ? what_else(path) : NULL;
+	if (what)
+		return err_set(&why->err, -ENOENT, "%s is %s; %s", path, what, instead);
+	return err_set(&why->err, -ENOENT, "nothing is mapped as %s; %s", which, instead);
 }
 
 static int find_one(const struct found_list *list, const char *which, const struct found **ret,

@@ -195,9 +195,16 @@ def test_unmap_by_number_by_name_and_by_its_tail(s, loop, image):
 
 
 def test_a_tail_is_cut_at_a_slash(s, device):
-    s.fails(NOT_FOUND, "unmap", "scsi1.img")
-    s.fails(NOT_FOUND, "unmap", "img")
+    for which in ("scsi1.img", "img"):
+        name = s.mapping(device)["name"]
+        assert f"nothing is mapped as {which}; there is: {name}" in s.fails(NOT_FOUND, "unmap", which).err
     assert is_attached(device)
+
+
+def test_what_is_not_mapped_is_said(s, loop, image):
+    device = s.map(*image.arguments())
+    s.pbsmap("unmap", device)
+    assert f"{device} is not mapped; there are no mappings" in s.fails(NOT_FOUND, "unmap", number_of(device)).err
 
 
 def test_two_maps_of_one_image_are_two_devices(s, loop, image):
