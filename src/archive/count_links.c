@@ -21,7 +21,7 @@ struct scan {
 
 static int scan_read(const struct scan *scan, void *buf, size_t len, uint64_t pos, struct err *err)
 {
-	struct deadline until = scan->timeout_ms ? deadline_in_ms(scan->timeout_ms) : DEADLINE_NEVER;
+	struct deadline until = deadline_of_timeout(scan->timeout_ms);
 	return input_pread(&scan->tree->meta, buf, len, pos, until, err);
 }
 

@@ -83,7 +83,7 @@ void unpack_warn(struct unpacker *u, enum unpack_warning which, const char *text
 
 struct deadline unpack_deadline(const struct unpacker *u)
 {
-	return u->timeout_ms ? deadline_in_ms(u->timeout_ms) : DEADLINE_NEVER;
+	return deadline_of_timeout(u->timeout_ms);
 }
 
 static bool begins_with_hole(const uint8_t *data, size_t len)

@@ -218,7 +218,7 @@ static void begin_read(struct nbd_answer *answer, struct nbd_part *part, const s
 	read->off = cut->off;
 	read->len = cut->len;
 	read->priority = answer->request.command == NBD_CMD_CACHE ? PRIORITY_PREFETCH : PRIORITY_DEMAND;
-	read->until = timeout_ms ? deadline_in_ms(timeout_ms) : DEADLINE_NEVER;
+	read->until = deadline_of_timeout(timeout_ms);
 	read->done = read_is_done;
 	read->user = answer;
 	atomic_fetch_add(&answer->n_missing, 1);

@@ -55,21 +55,9 @@ static void submit_and_wait(struct image *image, const struct wanted *wanted, st
 	sleep_until_done(sleeper);
 }
 
-static void copy_out(const struct read *read, uint8_t *to)
-{
-	for (unsigned i = 0; i < read->n_segments; i++) {
-		memcpy(to, read->segments[i].data, read->segments[i].len);
-		to += read->segments[i].len;
-	}
-}
-
 static void sleeper_init(struct sleeper *sleeper)
 {
-	pthread_condattr_t monotonic;
-	(void) pthread_condattr_init(&monotonic);
-	(void) pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	(void) pthread_cond_init(&sleeper->came, &monotonic);
-	(void) pthread_condattr_destroy(&monotonic);
+	cond_init_for_deadlines(&sleeper->came);
 	(void) pthread_mutex_init(&sleeper->lock, NULL);
 }
 
@@ -86,7 +74,7 @@ static int read_piece(struct image *image, const struct wanted *wanted, void *bu
 			.off = wanted->off,
 			.len = wanted->len,
 			.priority = wanted->priority,
-			.until = wanted->timeout_ms ? deadline_in_ms(wanted->timeout_ms) : DEADLINE_NEVER,
+			.until = deadline_of_timeout(wanted->timeout_ms),
 			.done = wake,
 		},
 	};
@@ -96,7 +84,7 @@ static int read_piece(struct image *image, const struct wanted *wanted, void *bu
 	if (r < 0 && err)
 		*err = sleeper.read.err;
 	else if (r == 0 && buf)
-		copy_out(&sleeper.read, buf);
+		read_copy_out(&sleeper.read, buf);
 	read_release(&sleeper.read);
 	sleeper_deinit(&sleeper);
 	return r;

@@ -208,8 +208,7 @@ static int load_psks(struct tls_server *server, const char *path, struct err *er
 	if (r < 0)
 		return r;
 	r = add_psks(server, (char *)text, path, err);
-	secret_wipe(text, len);
-	free(text);
+	secret_wipe_and_free(text, len);
 	if (r == 0)
 		SSL_CTX_set_psk_server_callback(server->ctx, give_psk);
 	return r;

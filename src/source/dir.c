@@ -174,7 +174,7 @@ static int has_file(int dir_fd, const char *name, struct err *err)
 
 static int is_finished(int snapshot_fd, struct err *err)
 {
-	return has_file(snapshot_fd, "index.json.blob", err);
+	return has_file(snapshot_fd, MANIFEST_NAME, err);
 }
 
 /* The first line of the file "owner"; NULL = unknown. */

@@ -102,7 +102,7 @@ static int settle_snapshot(struct source_pbs *pbs, const char *ns, struct snapsh
 {
 	CLEANUP(http_answer_deinit) struct http_answer manifest = HTTP_ANSWER_EMPTY;
 	struct err why = ERR_NONE;
-	int r = call_for_blob(pbs, ns, &info->snapshot, "index.json.blob", &manifest, &why);
+	int r = call_for_blob(pbs, ns, &info->snapshot, MANIFEST_NAME, &manifest, &why);
 	info->is_finished = r == 0 || r == -EREMOTEIO;
 	if (info->is_finished || r == -ENOENT || r == -EACCES)
 		return 0;
@@ -213,7 +213,7 @@ static int begin_reading(struct source_pbs *pbs, struct err *err)
 	if (r == -ENOENT)
 		return err_set(err, r, "there is no snapshot %s in %s", text, pbs->server.name);
 	if (r == 0)
-		r = download_blob(pbs, "index.json.blob", &pbs->manifest, &pbs->manifest_len, err);
+		r = download_blob(pbs, MANIFEST_NAME, &pbs->manifest, &pbs->manifest_len, err);
 	if (r == -ENOENT)
 		return err_set(err, -EAGAIN, "snapshot %s is not finished: it has no manifest", text);
 	return r < 0 ? err_while(err, r, "opening snapshot %s", text) : 0;
@@ -242,7 +242,7 @@ static int pbs_read_blob(struct source *source, const char *name, uint8_t **ret,
 	struct source_pbs *pbs = pbs_of(source);
 	if (!pbs->chunks)
 		return look_at_blob(pbs, name, ret, ret_len, err);
-	if (!pbs->manifest || strcmp(name, "index.json.blob") != 0)
+	if (!pbs->manifest || strcmp(name, MANIFEST_NAME) != 0)
 		return download_blob(pbs, name, ret, ret_len, err);
 	*ret_len = pbs->manifest_len;
 	*ret = STEAL(pbs->manifest);

@@ -18,7 +18,6 @@
 #define ROW_MAX	   (4u << 20)  /* bytes: one snapshot with forty thousand files */
 #define BESIDE_MAX (64u << 10) /* bytes of an answer without its rows */
 #define TICKET_MAX 4096	       /* bytes of a ticket; 111 are usual */
-#define MANIFEST_NAME "index.json.blob"
 
 /* -- rows ------------------------------------------------------------------------------------ */
 
