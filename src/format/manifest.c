@@ -267,15 +267,13 @@ int manifest_decode(struct blob_codec *codec, const uint8_t *raw, size_t len, st
 	struct blob blob;
 	int r = blob_parse(raw, len, &blob, err);
 	if (r < 0)
-		return err_while(err, r, "reading the manifest");
+		return r;
 	if (blob_is_encrypted(blob.kind))
 		return err_set(err, -EBADMSG, "manifest is encrypted, which it never is");
 	CLEANUP(freep) uint8_t *text = NULL;
 	size_t text_len = 0;
 	r = blob_decode_file(codec, raw, len, NULL, MANIFEST_MAX, &text, &text_len, err);
-	if (r < 0)
-		return err_while(err, r, "reading the manifest");
-	return manifest_parse((const char *)text, text_len, ret, err);
+	return r < 0 ? r : manifest_parse((const char *)text, text_len, ret, err);
 }
 
 const struct manifest_file *manifest_find(const struct manifest *manifest, const char *server_name)
