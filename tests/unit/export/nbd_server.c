@@ -616,19 +616,30 @@ static size_t flood(int fd, uint16_t command, uint64_t len)
 	return n;
 }
 
+/* A server that has little time may look as if it took nothing: again, until it hangs up. */
+static size_t flood_to_the_end(int fd, uint16_t command, uint64_t len)
+{
+	struct deadline until = deadline_in_ms(PATIENCE_MS);
+	struct pollfd wait = { .fd = fd };
+	size_t n = 0;
+	do
+		n += flood(fd, command, len);
+	while (poll(&wait, 1, 0) == 0 && !deadline_is_over(until));
+	return n;
+}
+
 static void who_takes_nothing_is_not_heard_and_then_hung_up_on(void **state)
 {
 	struct scene s;
 	begin_with(&s, (struct nbd_server_options){ .send_ms = 1000 });
 	int greedy = client_of(&s, NBD_SIMPLE), user = client_of(&s, NBD_SIMPLE);
 	/* What is in the sockets' own buffers, and what one client may have; not all that it likes. */
-	assert_true(flood(greedy, NBD_CMD_READ, CHUNK) < 50000);
+	size_t n = flood(greedy, NBD_CMD_READ, CHUNK);
 	for (uint64_t i = 0; i < 50; i++) {
 		ask(user, NBD_SIMPLE, NBD_CMD_READ, 0, i * 4096, 4096);
 		expect_read(&s, user, NBD_SIMPLE, i * 4096, 4096);
 	}
-	struct pollfd wait = { .fd = greedy, .events = 0 };
-	assert_int_equal(poll(&wait, 1, PATIENCE_MS), 1); /* POLLHUP */
+	assert_true(n + flood_to_the_end(greedy, NBD_CMD_READ, CHUNK) < 50000);
 	assert_int_equal(nbd_server_n_users(s.server), 1);
 	close(greedy);
 	close(user);
@@ -742,7 +753,7 @@ static void a_flood_of_errors_is_bounded(void **state)
 	struct scene s;
 	begin_with(&s, (struct nbd_server_options){ .send_ms = 200 });
 	int fd = client_of(&s, NBD_STRUCTURED);
-	assert_true(flood(fd, 99, 1) < 200000);
+	assert_true(flood_to_the_end(fd, 99, 1) < 200000);
 	assert_true(comes_true(has_no_user, &s));
 	close(fd);
 	end(&s);
