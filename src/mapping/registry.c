@@ -12,8 +12,6 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include "export/nbd_listen.h"
-
 /* Of the variables only a caller that did not gain rights by running us may choose. */
 static int choose_path(char *ret, size_t len, struct err *err)
 {
@@ -194,16 +192,6 @@ static bool is_dead(const struct registry *registry, const char *name)
 	return registry_connect(registry, name, &fd, NULL) == -ECONNREFUSED;
 }
 
-/* Its keeper would have taken away what NBD clients came to; that one was killed, too, or is about to do it. */
-static void remove_dead(const struct registry *registry, const char *name)
-{
-	CLEANUP(freep) char *via = registry_noted(registry, name, "via");
-	CLEANUP(freep) char *device = registry_noted(registry, name, "device");
-	if (via && device && *device == '/' && strcmp(via, mapping_via_name(VIA_SOCKET)) == 0)
-		(void) nbd_path_clean(device, NULL);
-	registry_remove(registry, name);
-}
-
 int registry_sweep(const struct registry *registry, struct err *err)
 {
 	CLEANUP(strv_deinit) struct strv names = STRV_EMPTY;
@@ -216,7 +204,7 @@ int registry_sweep(const struct registry *registry, struct err *err)
 		if (lock < 0)
 			r = registry_lock(registry, &lock, err);
 		if (r == 0 && is_dead(registry, names.items[i]))
-			remove_dead(registry, names.items[i]);
+			registry_remove(registry, names.items[i]);
 	}
 	return r;
 }

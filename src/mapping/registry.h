@@ -50,5 +50,5 @@ char *registry_noted(const struct registry *registry, const char *socket_name, c
 /* The socket and what is noted of it. */
 void registry_remove(const struct registry *registry, const char *name);
 
-/* Removes the sockets nobody listens on, and those NBD clients came to that have been left with them. */
+/* Removes the sockets nobody listens on. */
 int registry_sweep(const struct registry *registry, struct err *err) MUST_CHECK;

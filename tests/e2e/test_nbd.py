@@ -584,18 +584,6 @@ def test_a_socket_that_cannot_be_told_of_is_gone_when_the_command_ends(s, image,
     assert not os.path.exists(sock)
 
 
-def test_what_a_killed_server_and_its_keeper_left_goes_with_the_next_command(s, uri, sock):
-    server = s.mapping(sock)["pid"]
-    keeper, = children_of(server)
-    s.kill(keeper, signal.SIGSTOP)  # else it would be quicker
-    s.kill(server)
-    s.kill(keeper)
-    assert wait_until(lambda: not s.servers())
-    assert os.path.exists(sock)
-    assert s.list() == []
-    assert not os.path.exists(sock)
-
-
 def test_it_ends_when_nobody_came_for_long(s, image, sock):
     child, _ = serve(s, "--idle", "1", "--socket", sock, *image.arguments())
     with Client(sock) as client:
