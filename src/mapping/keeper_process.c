@@ -25,6 +25,7 @@
 #include "mapping/inherited.h"
 #include "mapping/privileges.h"
 #include "util/buf.h"
+#include "util/mount_table.h"
 
 /*
  *   server process                              keeper
@@ -62,6 +63,7 @@ struct kept {
 	struct fuse_mount mount;
 	struct loop loop;
 	char *path;	     /* absolute, mounted on; NULL = not mounted on a path */
+	dev_t path_dev;	     /* of what is mounted there */
 	bool is_target_made; /* it was not there before, and goes with the mount */
 	bool is_directory;   /* a file otherwise */
 	struct nbd_path socket;
@@ -156,6 +158,27 @@ static int format_options(const struct kept *kept, const char *options, struct b
 	return buf_printf(ret, err, "%s%s%s", is_for_all ? "allow_other" : "", between, options ? options : "");
 }
 
+struct top {
+	const char *path;
+	dev_t dev; /* 0 = nothing is mounted there */
+};
+
+static int note_top(void *user, const struct mount_row *row, struct err *err)
+{
+	struct top *top = user;
+	if (strcmp(row->target, top->path) == 0)
+		top->dev = row->dev;
+	return 0;
+}
+
+/* Not by a look at the path, which would be one into what we serve. */
+static dev_t top_mount(const char *path)
+{
+	struct top top = { .path = path };
+	int r = mount_table_each("/proc/self/mountinfo", note_top, &top, NULL);
+	return r < 0 ? 0 : top.dev;
+}
+
 static int mount_path(const char *target, const char *fs_name, const char *options, struct kept *kept,
 		      struct err *err)
 {
@@ -168,6 +191,8 @@ static int mount_path(const char *target, const char *fs_name, const char *optio
 	r = fuse_mount_on_path(kept->path, fs_name, more.data, &kept->mount, err);
 	if (r < 0)
 		forget_path(kept);
+	else
+		kept->path_dev = top_mount(kept->path);
 	return r;
 }
 
@@ -357,6 +382,17 @@ static int do_connect(struct kept *kept, const json_t *question, struct reply *r
 	return r;
 }
 
+static void let_go_of_path(struct kept *kept, bool is_used_or_not)
+{
+	/* What somebody else has mounted over it is not ours to unmount, and keeps ours where it is. */
+	dev_t top = top_mount(kept->path);
+	if (top && top != kept->path_dev)
+		return;
+	/* Somebody else may have unmounted it; what is mounted still cannot be removed. */
+	if (fuse_path_unmount(kept->path, is_used_or_not, NULL) != -EBUSY)
+		forget_path(kept);
+}
+
 static void let_go(struct kept *kept, bool is_used_or_not)
 {
 	loop_detach(&kept->loop);
@@ -364,9 +400,8 @@ static void let_go(struct kept *kept, bool is_used_or_not)
 		nbd_kernel_disconnect(&kept->nbd);
 	nbd_kernel_detach(&kept->nbd);
 	nbd_path_remove(&kept->socket);
-	/* Somebody else may have unmounted it; what is mounted still cannot be removed. */
-	if (kept->path && fuse_path_unmount(kept->path, is_used_or_not, NULL) != -EBUSY)
-		forget_path(kept);
+	if (kept->path)
+		let_go_of_path(kept, is_used_or_not);
 }
 
 static int answer_question(struct kept *kept, const char *what, const json_t *question, struct reply *ret,
