@@ -232,8 +232,8 @@ static int note_mount_below(void *user, const struct mount_row *row, struct err 
 	size_t len = strlen(query->path);
 	if (strncmp(row->target, query->path, len) != 0 || (row->target[len] && row->target[len] != '/'))
 		return 0;
-	bool is_over = row->target[len] || search->is_passed;
-	search->is_passed |= strcmp(row->type, "fuse.pbsmap") == 0;
+	bool is_over = search->is_passed;
+	search->is_passed |= !row->target[len] && strcmp(row->type, "fuse.pbsmap") == 0;
 	return is_over ? note(query->ret, err, "mounted on %s", row->target) : 0;
 }
 

@@ -587,11 +587,12 @@ static int unmap(const struct registry *registry, const struct found *found, enu
 		if (r == -ETIMEDOUT && !is_forced &&
 		    find_holders_now(registry, found, &why->holders, NULL) == 0 && why->holders.n)
 			return say_busy(info, why);
-		if (r == -ETIMEDOUT && mapping_is_on_path(info->via) && !is_mounted(info->device))
+		bool answers = info->state != MAPPING_SILENT;
+		if (r == -ETIMEDOUT && mapping_is_on_path(info->via) && answers && !is_forced && !is_mounted(info->device))
 			return err_set(&why->err, -EBUSY, "%s is unmounted, but its files are mounted elsewhere as well, and "
 				       "served until they are not", info->device);
 		/* Its keeper cannot unmount it: perhaps we can, or learn why not. */
-		if (r == -ETIMEDOUT && mapping_is_on_path(info->via) && info->state != MAPPING_SILENT)
+		if (r == -ETIMEDOUT && mapping_is_on_path(info->via) && answers)
 			return fuse_path_unmount(info->device, is_forced, &why->err);
 		return err_while(&why->err, r, "unmapping %s", info->device);
 	}
