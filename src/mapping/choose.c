@@ -77,6 +77,8 @@ static int is_newest(struct source *source, const char *ns, const struct snapsho
 	if (!info->is_unread)
 		return info->is_finished;
 	int r = source_open_snapshot(source, ns, &info->snapshot, err);
+	if (r == -ENOENT)
+		return 0; /* it was removed meanwhile */
 	return r < 0 ? r : 1;
 }
 

@@ -104,7 +104,8 @@ static int settle_snapshot(struct source_pbs *pbs, const char *ns, struct snapsh
 	struct err why = ERR_NONE;
 	int r = call_for_blob(pbs, ns, &info->snapshot, MANIFEST_NAME, &manifest, &why);
 	info->is_finished = r == 0 || r == -EREMOTEIO;
-	if (info->is_finished || r == -ENOENT || r == -EACCES)
+	bool is_being_written = r == -ENOENT || r == -EBUSY;
+	if (info->is_finished || is_being_written || r == -EACCES)
 		return 0;
 	return err_set(err, r, "%s", why.msg);
 }
