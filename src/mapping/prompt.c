@@ -71,15 +71,25 @@ struct held {
 	int at_parents_death;
 };
 
+/* Held, it would be there all the same. */
+static bool is_ignored(int number)
+{
+	struct sigaction action;
+	return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 static void hold_signals(struct held *ret)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGQUIT };
 	sigset_t ours;
 	(void) sigemptyset(&ours);
 	for (size_t i = 0; i < ARRAY_LEN(signals); i++)
-		(void) sigaddset(&ours, signals[i]);
-	(void) pthread_sigmask(SIG_BLOCK, &ours, &ret->before);
+		if (!is_ignored(signals[i]))
+			(void) sigaddset(&ours, signals[i]);
 	ret->signal_fd = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (ret->signal_fd < 0)
+		(void) sigemptyset(&ours); /* then they end it as they always do */
+	(void) pthread_sigmask(SIG_BLOCK, &ours, &ret->before);
 	ret->at_parents_death = 0;
 	(void) prctl(PR_GET_PDEATHSIG, &ret->at_parents_death);
 	if (ret->at_parents_death) /* not by SIGKILL meanwhile */

@@ -15,9 +15,9 @@
 static void forbid_core_dumps(void)
 {
 	struct rlimit limit;
-	if (getrlimit(RLIMIT_CORE, &limit) < 0 || (limit.rlim_cur <= 1 && limit.rlim_max <= 1))
+	if (getrlimit(RLIMIT_CORE, &limit) < 0 || limit.rlim_cur == 1 || limit.rlim_max < 1)
 		return;
-	limit.rlim_cur = limit.rlim_max = 1;
+	limit.rlim_cur = 1; /* and not the other, which a child that is another program may want */
 	(void) setrlimit(RLIMIT_CORE, &limit);
 }
 
