@@ -33,3 +33,22 @@ int image_pread(struct image *image, void *buf, size_t len, uint64_t off, struct
 	struct read read = { .off = off, .len = len, .until = until };
 	return read_and_wait(submit_to_image, image, &read, buf, err);
 }
+
+/* A look at a disk, with an end. */
+struct look {
+	struct image *disk;
+	struct deadline until;
+};
+
+static int read_disk(void *user, uint64_t off, void *buf, size_t len, struct err *err)
+{
+	const struct look *look = user;
+	return image_pread(look->disk, buf, len, off, look->until, err);
+}
+
+int image_find_partitions(struct image *image, struct deadline until, struct partition_list *ret, struct err *err)
+{
+	struct look look = { image, until };
+	const struct partition_disk disk = { image->size, read_disk, &look };
+	return partitions_find(&disk, ret, err);
+}

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "format/partitions.h"
 #include "stream/stream.h"
 
 /*
@@ -52,3 +53,7 @@ bool image_next_extent(struct image *image, uint64_t off, uint64_t limit, uint64
 /* Waits: for set-up and tests.  0 or a negative errno. */
 int image_pread(struct image *image, void *buf, size_t len, uint64_t off, struct deadline until,
 		struct err *err) MUST_CHECK;
+
+/* Waits as well.  partitions_find(); @until: for all it reads. */
+int image_find_partitions(struct image *image, struct deadline until, struct partition_list *ret,
+			  struct err *err) MUST_CHECK;

@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#include "format/partitions.h"
 #include "util/array.h"
 #include "util/buf.h"
 #include "util/text.h"
@@ -73,28 +72,14 @@ static int add_part(struct exports *exports, const char *name, const char *about
 	return r < 0 ? r : add(exports, &what, &says, image, err);
 }
 
-/* A look at the disk, with an end. */
-struct look {
-	struct image *disk;
-	struct deadline until;
-};
-
-static int read_disk(void *user, uint64_t off, void *buf, size_t len, struct err *err)
-{
-	const struct look *look = user;
-	return image_pread(look->disk, buf, len, off, look->until, err);
-}
-
 int exports_add_disk(struct exports *exports, const char *name, const char *about, struct image *disk,
 		     struct deadline until, struct err *err)
 {
-	struct look look = { disk, until };
-	const struct partition_disk reader = { disk->size, read_disk, &look };
 	struct partition_list partitions;
 	int r = exports_add_whole(exports, name, about, disk, err);
 	if (r < 0)
 		return r;
-	if (partitions_find(&reader, &partitions, err) < 0)
+	if (image_find_partitions(disk, until, &partitions, err) < 0)
 		return 1;
 	for (size_t i = 0; r == 0 && i < partitions.n; i++)
 		r = add_part(exports, name, about, disk, &partitions.items[i], err);
