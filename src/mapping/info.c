@@ -37,6 +37,7 @@ void mapping_info_deinit(struct mapping_info *info)
 	free(info->archive);
 	free(info->lost_why);
 	strv_deinit(&info->partitions);
+	strv_deinit(&info->journals);
 	strv_deinit(&info->users);
 	strv_deinit(&info->holders);
 	*info = MAPPING_INFO_EMPTY;
@@ -173,6 +174,7 @@ json_t *mapping_info_to_json(const struct mapping_info *info)
 	bad |= json_object_set_new(json, "since", json_integer(info->since));
 	bad |= json_object_set_new(json, "lost_since", json_integer(info->lost_since));
 	bad |= json_object_set_new(json, "partitions", some_to_json(&info->partitions));
+	bad |= json_object_set_new(json, "journals", some_to_json(&info->journals));
 	bad |= json_object_set_new(json, "users", some_to_json(&info->users));
 	if (!bad)
 		return json;
@@ -201,8 +203,10 @@ static int fill_texts(const json_t *json, struct mapping_info *info, struct err 
 	}
 	int r = strv_from_json(json_object_get(json, "partitions"), &info->partitions, err);
 	if (r == 0)
+		r = strv_from_json(json_object_get(json, "journals"), &info->journals, err);
+	if (r == 0)
 		r = strv_from_json(json_object_get(json, "users"), &info->users, err);
-	return r < 0 ? err_while(err, r, "reading the partitions and users of a mapping") : 0;
+	return r < 0 ? err_while(err, r, "reading the partitions, journals and users of a mapping") : 0;
 }
 
 static int fill_numbers(const json_t *json, struct mapping_info *info, struct err *err)

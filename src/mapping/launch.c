@@ -97,7 +97,11 @@ static int child_begin(struct child *child, const struct mapping_options *option
 		r = inherited_let_go(&inherited, &why->err);
 	if (r == 0)
 		r = set_up(server, options, &why->err);
-	return r < 0 ? r : begin_to_serve(server, &why->err);
+	if (r == 0)
+		r = begin_to_serve(server, &why->err);
+	if (r == 0)
+		served_look(&server->served, options);
+	return r;
 }
 
 /*
@@ -249,8 +253,10 @@ static int start_in_foreground(const struct mapping_options *options,
 		r = ready(user, &server.served.info, &why->err);
 	if (r == 0)
 		r = begin_to_serve(&server, &why->err);
-	if (r == 0)
+	if (r == 0) {
+		served_look(&server.served, options);
 		server_run(&server);
+	}
 	if (server.is_forced)
 		_exit(0); /* see child_main() */
 	server_deinit(&server);

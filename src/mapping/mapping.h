@@ -77,6 +77,7 @@ struct mapping_info {
 	char *lost_why;	  /* "" = it is */
 	struct stream_stats stats;
 	struct strv partitions; /* "/dev/loop3p1", … in order; of a socket: the URIs of all but the one above */
+	struct strv journals;	/* of a device: what journals_find() finds */
 	struct strv users;	/* of a socket: who is connected */
 	struct strv holders;	/* mapping_list() only; as holders_find() words them */
 };

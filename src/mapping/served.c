@@ -8,6 +8,7 @@
 
 #include "mapping/damage_text.h"
 #include "mapping/environment.h"
+#include "mapping/journals.h"
 #include "util/buf.h"
 
 #define SECTOR 512
@@ -100,6 +101,11 @@ int served_open_stream(struct served *served, const struct backup *backup, const
 	return stream_open(served->shared, &stream, ret, err);
 }
 
+static bool is_device(const struct mapping_options *options)
+{
+	return options->via == VIA_LOOP || options->via == VIA_NBD;
+}
+
 static int open_stream(struct served *served, const struct mapping_options *options, struct err *err)
 {
 	const struct backup *backup = served->backup;
@@ -112,8 +118,7 @@ static int open_stream(struct served *served, const struct mapping_options *opti
 		r = served_open_stream(served, backup, options, tell_damage, served, &served->stream, err);
 	if (r < 0)
 		return r;
-	bool is_device = options->via == VIA_LOOP || options->via == VIA_NBD;
-	return image_disk_open(served->stream, is_device ? SECTOR : 1, &served->image, err);
+	return image_disk_open(served->stream, is_device(options) ? SECTOR : 1, &served->image, err);
 }
 
 /* Entries of so many bytes are gone through before it is shown, to count links. */
@@ -253,6 +258,19 @@ int served_show(struct served *served, const struct mapping_options *options, co
 	if (r == 0)
 		stream_shared_trim(options->via == VIA_TREE ? served->opened.shared : served->shared, false);
 	return r;
+}
+
+void served_look(struct served *served, const struct mapping_options *options)
+{
+	struct mapping_info *info = &served->info;
+	const struct strv *found = &info->journals;
+	if (!is_device(options))
+		return;
+	journals_find(served->image, info->device, &info->partitions, &info->journals);
+	stream_shared_trim(served->shared, false);
+	for (size_t i = 0; i + JOURNAL_TEXTS <= found->n; i += JOURNAL_TEXTS)
+		repository_say(options->repository, "%s: %s: mount -o %s", found->items[i], found->items[i + 1],
+			       found->items[i + 2]);
 }
 
 void served_refresh(struct served *served)

@@ -38,6 +38,13 @@ int served_open_backup(struct served *served, const struct mapping_options *opti
 int served_show(struct served *served, const struct mapping_options *options, const char *run_dir,
 		struct err *err) MUST_CHECK;
 
+/*
+ * Says how the file systems of a device are mounted, where that is not as one would.  It waits for reads, and in a disk
+ * that hangs a thread of ours may: then rights cannot be given up any more, which is a matter of all threads.  So it
+ * is for when they are gone.
+ */
+void served_look(struct served *served, const struct mapping_options *options);
+
 /* What served->info says of traffic, and of the repository's health, is of now. */
 void served_refresh(struct served *served);
 

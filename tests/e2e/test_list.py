@@ -238,7 +238,7 @@ def test_habits_of_the_reference_client(s, at):
         s.pbsmap("files", SNAPSHOT, *at, "--json").json
 
 
-MAP_KEYS = {"name", "device", "uri", "via", "snapshot", "archive", "size", "partitions"}
+MAP_KEYS = {"name", "device", "uri", "via", "snapshot", "archive", "size", "partitions", "mount_options"}
 LIST_KEYS = {"name", "device", "uri", "via", "repository", "ns", "snapshot", "archive", "size", "pid", "state", "since",
              "read_bytes", "fetched_bytes", "fetched_chunks", "cache_hits", "damaged_chunks", "holders", "lost"}
 

@@ -32,6 +32,7 @@ static struct mapping_info example(void)
 		.lost_why = bytes,
 		.stats = { 1, 2, 3, 4, 5 },
 		.partitions = { partitions, 2, 2 },
+		.journals = { partitions + 1, 1, 1 },
 		.users = { partitions, 1, 2 },
 	};
 }
@@ -73,6 +74,8 @@ static void a_mapping_comes_out_as_it_went_in(void **state)
 	assert_int_equal(out.partitions.n, 2);
 	assert_string_equal(out.partitions.items[0], part_1);
 	assert_string_equal(out.partitions.items[1], part_2);
+	assert_int_equal(out.journals.n, 1);
+	assert_string_equal(out.journals.items[0], part_2);
 	assert_int_equal(out.users.n, 1);
 	assert_string_equal(out.users.items[0], part_1);
 	assert_int_equal(out.holders.n, 0);
@@ -124,7 +127,7 @@ static void refuses_a_mapping_with_a_field_that_is_missing_or_of_another_kind(vo
 		{ { "state" }, { "3" } },
 		{ { "via" }, { "5" } },
 		{ { "pid", "keeper", "state", "via" }, { "4294967296", "4294967297", "9223372036854775807" } },
-		{ { "partitions", "users" },
+		{ { "partitions", "journals", "users" },
 		  { "null", "5", "\"/dev/loop3p1\"", "{}", "[5]", "[null]", "[{}]", "[[0]]",
 		    "[\"/dev/loop3p1\",7]" } },
 	};
