@@ -12,8 +12,9 @@
 #include "util/cleanup.h"
 
 /*
- * Each look is one read, and costs one chunk at most; all are asked for at once.  Meanwhile nobody is told of the device,
- * and who asks for it by `list` has no answer; that takes two seconds to be called silent.
+ * Each look is one read, and costs one chunk, of a partition that begins where partitions do; all are asked for at
+ * once.  Meanwhile nobody is told of the device, and who asks for it by `list` has no answer; that takes two seconds to
+ * be called silent.
  */
 #define LOOKS_MAX 16
 #define LOOK_MS	  1500
@@ -49,11 +50,13 @@ static size_t choose(struct image *disk, const char *device, const struct strv *
 {
 	struct partition_list list;
 	size_t n = 0;
-	if (nodes->n == 0)
-		look_at(device, 0, disk->size, &looks[n++]);
-	else if (image_find_partitions(disk, until, &list, NULL) < 0)
+	if (nodes->n == 0) {
+		look_at(device, 0, disk->size, &looks[0]);
+		return 1;
+	}
+	if (image_find_partitions(disk, until, &list, NULL) < 0)
 		return 0;
-	for (size_t i = 0; nodes->n && i < list.n && n < LOOKS_MAX; i++) {
+	for (size_t i = 0; i < list.n && n < LOOKS_MAX; i++) {
 		const char *node = node_of(device, list.items[i].number, nodes);
 		if (node)
 			look_at(node, list.items[i].off, list.items[i].len, &looks[n++]);
