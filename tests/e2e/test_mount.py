@@ -203,6 +203,36 @@ def test_who_is_in_a_directory_counts_as_busy(s, mnt):
     assert gone(s, mnt)
 
 
+def test_what_somebody_mounts_over_it_is_not_taken_away(s, mnt):
+    """It is busy by that, as it is by a user; a signal waits for both to go."""
+    child = s.start("sleep", "1000", cwd=mnt)
+    row = s.mapping(mnt)
+    s.kill(row["pid"], signal.SIGTERM)
+    assert wait_until(lambda: s.mapping(mnt)["state"] == "ending")
+    s.run("mount", "-t", "tmpfs", "mine", mnt)
+    with open(os.path.join(mnt, "precious"), "w", encoding="utf-8"):
+        pass
+    child.kill()
+    child.wait()
+    assert wait_until(lambda: s.mapping(mnt)["holders"] == [f"mounted on {mnt}"])
+    assert not wait_until(lambda: os.listdir(mnt) != ["precious"], 2.5)  # its keeper tries once a second
+    s.umount(mnt)
+    assert gone(s, mnt)
+
+
+def test_what_was_mounted_below_it_before_is_in_nobodys_way(s, root, files):
+    target = s.path("mnt")
+    below = os.path.join(target, "below")
+    os.makedirs(below)
+    s.run("mount", "-t", "tmpfs", "earlier", below)
+    try:
+        s.pbsmap("mount", *NS, LINKS, "links.pxar", target)
+        assert s.mapping(target)["holders"] == []
+        s.pbsmap("umount", target)
+    finally:
+        s.umount(below)
+
+
 def test_what_is_mounted_in_it_counts_as_busy(s, mnt):
     inner = os.path.join(mnt, "ordner-ä")
     s.run("mount", "-t", "tmpfs", "inner", inner)
