@@ -358,29 +358,6 @@ static void names_who_uses_a_file_system_on_a_path(void **state)
 	}
 }
 
-static void names_what_is_mounted_below_a_path(void **state)
-{
-	static const char *const dirs[] = { "below", "below/d", "below it" };
-	char path[4200], want[4300];
-	CLEANUP(strv_deinit) struct strv found = STRV_EMPTY;
-	if (geteuid() != 0) {
-		print_message("skipped: takes root\n");
-		skip();
-	}
-	int mounted = 0;
-	for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
-		(void) mkdir(dirs[i], 0700);
-		mounted |= mount("tmpfs", dirs[i], "tmpfs", 0, "size=1m");
-	}
-	(void) snprintf(path, sizeof path, "%s/below", scratch_path());
-	(void) snprintf(want, sizeof want, "mounted on %s/d", path);
-	find(path, 0, &found);
-	for (size_t i = ARRAY_LEN(dirs); i-- > 0;)
-		(void) umount2(dirs[i], MNT_DETACH);
-	assert_int_equal(mounted, 0);
-	assert_string_equal(joined(&found), want);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -394,7 +371,6 @@ int main(void)
 		TEST(names_a_mount_in_another_name_space),
 		TEST(takes_all_its_mounts_away),
 		TEST(names_who_uses_a_file_system_on_a_path),
-		TEST(names_what_is_mounted_below_a_path),
 	};
 	return cmocka_run_group_tests(tests, begin, scratch_end);
 }
