@@ -6,6 +6,7 @@ Expected texts, headers and frames are those recorded of a real server 3.2.4, or
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -703,6 +704,11 @@ def raw_end(sock):
             return "rst", n
 
 
+def n_of_bodies(data):
+    """How many bytes of them came, all of which are "A"; a header, as that with the time, may have one or two as well."""
+    return sum(map(len, re.findall(b"A{16,}", data)))
+
+
 @pytest.mark.parametrize("how, ending", [("fin", "no close_notify"), ("tls", "close_notify")])
 def test_cut_after_so_many_bytes_of_bodies(server3, tunnel, how, ending):
     server3.fault("cut", path="/speedtest", after=300000, how=how)
@@ -710,7 +716,7 @@ def test_cut_after_so_many_bytes_of_bodies(server3, tunnel, how, ending):
     tunnel.flush()
     got, data = ends(tunnel.sock)
     assert got == ending
-    assert data.count(b"A") == 300000 and len(data) < 300500
+    assert n_of_bodies(data) == 300000 and len(data) < 300500
 
 
 @pytest.mark.parametrize("how", ["rst", "fin"])
@@ -778,9 +784,9 @@ def test_stall_in_the_middle_of_a_body_and_go_on(server3, tunnel):
     stream = tunnel.ask("/speedtest")
     tunnel.flush()
     got = b""
-    while got.count(b"A") < 300000:
+    while n_of_bodies(got) < 300000:
         got += tunnel.sock.recv(1 << 16)
-    assert is_silent(tunnel.sock) and got.count(b"A") == 300000
+    assert is_silent(tunnel.sock) and n_of_bodies(got) == 300000
     server3.control("clear")
     tunnel.take_in(got)
     assert tunnel.wait(stream).body == b"A" * (1 << 20)
