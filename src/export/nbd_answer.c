@@ -371,16 +371,6 @@ size_t nbd_answer_held(const struct nbd_answer *answer, const struct chunk **las
 	return n;
 }
 
-static size_t copy_out(const struct read *read, uint8_t *to)
-{
-	size_t n = 0;
-	for (unsigned i = 0; i < read->n_segments; i++) {
-		memcpy(to + n, read->segments[i].data, read->segments[i].len);
-		n += read->segments[i].len;
-	}
-	return n;
-}
-
 void nbd_answer_keep_less(struct nbd_answer *answer)
 {
 	const struct chunk *last = NULL;
@@ -398,7 +388,8 @@ void nbd_answer_keep_less(struct nbd_answer *answer)
 		if (!part->has_read)
 			continue;
 		part->data = bytes + at;
-		at += copy_out(&part->read, bytes + at);
+		read_copy_out(&part->read, bytes + at); /* one that failed has become an error, without reads */
+		at += part->len;
 	}
 	release_reads(answer);
 	answer->bytes = bytes;
